@@ -1,0 +1,3 @@
+//! henb-sim.
+
+fn main() {}

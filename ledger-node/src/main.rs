@@ -1,0 +1,3 @@
+//! ledger-node.
+
+fn main() {}

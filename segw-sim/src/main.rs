@@ -1,0 +1,3 @@
+//! segw-sim.
+
+fn main() {}
