@@ -1,0 +1,294 @@
+//! What can go wrong, sorted by whose fault it is.
+
+use core::fmt;
+
+use crate::auth::AuthError;
+use crate::crypto::CryptoError;
+use crate::event::Transmit;
+use crate::wire::codes::{AuthMethod, ExchangeType, GroupId, NotifyType, PayloadType};
+use crate::wire::{DecodeError, RuleViolation};
+
+/// Why a message, an exchange or an IKE SA failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The octets are not an IKE message.
+    Decode(DecodeError),
+    /// The message is well formed, but the peer must not send it.
+    PeerMisbehaved(PeerMisbehaved),
+    /// The peer is right, but we have nothing in common.
+    PeerIncompatible(PeerIncompatible),
+    /// Certificate, identity or AUTH payload did not prove the peer, or we could not sign.
+    Auth(AuthError),
+    /// A cryptographic operation failed.
+    Crypto(CryptoError),
+}
+
+impl Error {
+    /// The notify that tells the peer: the only mapping of errors to the wire.
+    pub fn notify(&self) -> NotifyType {
+        match self {
+            Self::Decode(_) => NotifyType::INVALID_SYNTAX,
+            Self::PeerMisbehaved(PeerMisbehaved::UnknownCritical(_)) => {
+                NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
+            }
+            Self::PeerMisbehaved(
+                PeerMisbehaved::WrongIdentity | PeerMisbehaved::NoCertificate,
+            )
+            | Self::PeerIncompatible(PeerIncompatible::AuthMethod(_))
+            | Self::Auth(_)
+            | Self::Crypto(_) => NotifyType::AUTHENTICATION_FAILED,
+            Self::PeerMisbehaved(_) => NotifyType::INVALID_SYNTAX,
+            Self::PeerIncompatible(_) => NotifyType::NO_PROPOSAL_CHOSEN,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(e) => write!(f, "malformed message: {e}"),
+            Self::PeerMisbehaved(e) => write!(f, "the peer misbehaved: {e}"),
+            Self::PeerIncompatible(e) => write!(f, "the peer is incompatible: {e}"),
+            Self::Auth(e) => write!(f, "authentication failed: {e}"),
+            Self::Crypto(e) => write!(f, "cryptographic operation failed: {e}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<DecodeError> for Error {
+    fn from(e: DecodeError) -> Self {
+        Self::Decode(e)
+    }
+}
+
+impl From<PeerMisbehaved> for Error {
+    fn from(e: PeerMisbehaved) -> Self {
+        Self::PeerMisbehaved(e)
+    }
+}
+
+impl From<PeerIncompatible> for Error {
+    fn from(e: PeerIncompatible) -> Self {
+        Self::PeerIncompatible(e)
+    }
+}
+
+impl From<AuthError> for Error {
+    fn from(e: AuthError) -> Self {
+        Self::Auth(e)
+    }
+}
+
+impl From<CryptoError> for Error {
+    fn from(e: CryptoError) -> Self {
+        Self::Crypto(e)
+    }
+}
+
+/// What the peer did that it must not do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PeerMisbehaved {
+    /// A payload is missing, doubled, or not where it must be.
+    Rule(RuleViolation),
+    /// A payload that we do not know has its critical bit set (RFC 7296 §2.5).
+    UnknownCritical(PayloadType),
+    /// A nonce of this many octets, or one shorter than half of the PRF's key (RFC 7296 §2.10).
+    NonceLength(usize),
+    /// The answer holds a proposal that was not offered.
+    ProposalNotOffered,
+    /// The answer asks for a group that was not offered.
+    GroupNotOffered(GroupId),
+    /// The answer's KE payload is of another group than its proposal.
+    GroupMismatch {
+        /// The group of the chosen proposal.
+        chosen: GroupId,
+        /// The group of the KE payload.
+        sent: GroupId,
+    },
+    /// The peer keeps asking for cookies or groups.
+    TooManyRetries,
+    /// The answer comes with responder SPI zero, but is no error.
+    ZeroSpi,
+    /// A notify whose value has the wrong length.
+    NotifyLength(NotifyType),
+    /// The answer's traffic selectors are not within those offered (RFC 7296 §2.9).
+    SelectorsNotOffered,
+    /// An ESP SPI that is reserved or not of 4 octets.
+    ChildSpi,
+    /// No certificate came with the AUTH payload.
+    NoCertificate,
+    /// The peer proved another identity than the configured one.
+    WrongIdentity,
+    /// The exchange is not one that the peer may begin now.
+    UnexpectedExchange(ExchangeType),
+}
+
+impl fmt::Display for PeerMisbehaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(e) => e.fmt(f),
+            Self::UnknownCritical(kind) => write!(f, "critical payload {kind} is not known here"),
+            Self::NonceLength(len) => write!(f, "nonce of {len} octets"),
+            Self::ProposalNotOffered => f.write_str("its answer chose a proposal that was not offered"),
+            Self::GroupNotOffered(group) => write!(f, "it asked for group {group}, which was not offered"),
+            Self::GroupMismatch { chosen, sent } => {
+                write!(f, "it chose group {chosen} and sent a key of group {sent}")
+            }
+            Self::TooManyRetries => f.write_str("it kept asking for cookies or other groups"),
+            Self::ZeroSpi => f.write_str("its answer has responder SPI zero"),
+            Self::NotifyLength(kind) => write!(f, "notify {kind} has a wrong length"),
+            Self::SelectorsNotOffered => f.write_str("its traffic selectors exceed those offered"),
+            Self::ChildSpi => f.write_str("its ESP SPI is reserved or not of 4 octets"),
+            Self::NoCertificate => f.write_str("it sent no certificate"),
+            Self::WrongIdentity => f.write_str("it proved another identity than the one configured"),
+            Self::UnexpectedExchange(exchange) => write!(f, "exchange {exchange} is out of place"),
+        }
+    }
+}
+
+impl core::error::Error for PeerMisbehaved {}
+
+/// What we do not have in common with the peer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PeerIncompatible {
+    /// None of its IKE proposals is acceptable.
+    NoIkeProposal,
+    /// It signs in a way that we do not verify.
+    AuthMethod(AuthMethod),
+}
+
+impl fmt::Display for PeerIncompatible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIkeProposal => f.write_str("no IKE proposal in common"),
+            Self::AuthMethod(method) => write!(f, "authentication method {method} is not supported"),
+        }
+    }
+}
+
+impl core::error::Error for PeerIncompatible {}
+
+/// A command that does not fit the state of the IKE SA. Nothing was changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ApiMisuse {
+    /// `admit` without a pending [`Event::PeerPresented`](crate::Event::PeerPresented): too late, or twice.
+    NoVerdictAwaited,
+    /// The IKE SA is not established.
+    NotEstablished,
+    /// No child SA has this handle.
+    NoSuchChild,
+}
+
+impl fmt::Display for ApiMisuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoVerdictAwaited => "no verdict is awaited: it came too late, or twice",
+            Self::NotEstablished => "the IKE SA is not established",
+            Self::NoSuchChild => "no child SA has this handle",
+        })
+    }
+}
+
+impl core::error::Error for ApiMisuse {}
+
+/// A configuration that cannot work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A proposal without a cipher, a PRF or a group, or none at all.
+    EmptyProposal,
+    /// None of the configured algorithms is in the provider.
+    NothingSupported,
+    /// The shard number is above [`MAX_SHARD`](crate::config::MAX_SHARD).
+    Shard(u8),
+    /// More than [`MAX_SELECTORS`](crate::wire::MAX_SELECTORS) traffic selectors, or none.
+    Selectors(usize),
+    /// The credential's certificate chain is empty.
+    EmptyChain,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyProposal => f.write_str("a proposal needs at least one cipher, one PRF and one group"),
+            Self::NothingSupported => f.write_str("the crypto provider has none of the configured algorithms"),
+            Self::Shard(n) => write!(f, "shard {n} is too high: use 0 to {}", crate::config::MAX_SHARD),
+            Self::Selectors(n) => write!(f, "{n} traffic selectors: give 1 to {}", crate::wire::MAX_SELECTORS),
+            Self::EmptyChain => f.write_str("the credential has no certificate"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Why an IKE SA could not be begun. Nothing was sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum InitiateError {
+    /// The configuration cannot work.
+    Config(ConfigError),
+    /// No random octets, or no ephemeral key.
+    Crypto(CryptoError),
+    /// The endpoint holds as many IKE SAs as [`Limits`](crate::Limits) lets it.
+    TooMany,
+}
+
+impl fmt::Display for InitiateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(e) => e.fmt(f),
+            Self::Crypto(e) => e.fmt(f),
+            Self::TooMany => f.write_str("the endpoint holds as many IKE SAs as it may"),
+        }
+    }
+}
+
+impl core::error::Error for InitiateError {}
+
+/// Why an IKE_SA_INIT request did not become an IKE SA, and what to answer.
+#[derive(Debug)]
+pub struct AcceptError {
+    /// The cause.
+    pub cause: AcceptRefusal,
+    /// The answer, in the buffer that was handed in. None where silence is right.
+    pub response: Option<Transmit>,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+/// Why an IKE_SA_INIT request did not become an IKE SA.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AcceptRefusal {
+    /// The request's KE payload is of a group that we do not take; it was told which to use.
+    WrongGroup(GroupId),
+    /// The request is faulty or has nothing in common with us.
+    Failed(Error),
+    /// The half-open table or the table of IKE SAs is full.
+    Full,
+    /// This endpoint has no responder configuration.
+    NotResponder,
+}
+
+impl fmt::Display for AcceptRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongGroup(group) => write!(f, "the peer was asked to use group {group}"),
+            Self::Failed(e) => e.fmt(f),
+            Self::Full => f.write_str("as many IKE SAs are half open, or open, as may be"),
+            Self::NotResponder => f.write_str("this endpoint only initiates"),
+        }
+    }
+}
