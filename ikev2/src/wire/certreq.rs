@@ -1,0 +1,67 @@
+//! Certificate Request payload, RFC 7296 §3.7.
+//!
+//! ```text
+//! | Cert Encoding |
+//! ~                    Certification Authority                    ~
+//! ```
+
+use super::codes::{CertEncoding, PayloadType};
+use super::error::{DecodeError, EncodeError};
+use super::reader::Reader;
+
+/// Octets in a SHA-1 hash of an authority's SubjectPublicKeyInfo.
+const HASH_LEN: usize = 20;
+
+/// A wish for certificates of certain authorities (§3.7).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CertReqPayload<'a> {
+    /// What is asked for.
+    pub encoding: CertEncoding,
+    /// For X.509 and OCSP (RFC 4806 §3.1): SHA-1 hashes of public keys, end to
+    /// end; none means any authority.
+    pub authorities: &'a [u8],
+}
+
+impl<'a> CertReqPayload<'a> {
+    /// The hashes, 20 octets each; nothing sensible for encodings that have none.
+    pub fn hashes(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.authorities.chunks_exact(HASH_LEN)
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let encoding = CertEncoding(reader.u8()?);
+        let authorities = reader.remainder();
+        let request = Self {
+            encoding,
+            authorities,
+        };
+        if request.has_right_length() {
+            Ok(request)
+        } else {
+            Err(DecodeError::AuthoritiesLength {
+                length: authorities.len(),
+            })
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if !self.has_right_length() {
+            return Err(EncodeError::Field {
+                payload: PayloadType::CERTREQ,
+            });
+        }
+        out.push(self.encoding.0);
+        out.extend_from_slice(self.authorities);
+        Ok(())
+    }
+
+    const fn has_right_length(&self) -> bool {
+        match self.encoding {
+            CertEncoding::X509_SIGNATURE
+            | CertEncoding::HASH_AND_URL
+            | CertEncoding::HASH_AND_URL_BUNDLE
+            | CertEncoding::OCSP_CONTENT => self.authorities.len().is_multiple_of(HASH_LEN),
+            _ => true,
+        }
+    }
+}

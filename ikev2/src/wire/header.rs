@@ -1,0 +1,162 @@
+//! The IKE header, RFC 7296 §3.1.
+//!
+//! ```text
+//!                      1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                       IKE SA Initiator's SPI                  |
+//! |                                                               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                       IKE SA Responder's SPI                  |
+//! |                                                               |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Next Payload | MjVer | MnVer | Exchange Type |     Flags     |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                          Message ID                           |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                            Length                             |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use super::codes::{ExchangeType, PayloadType};
+use super::error::DecodeError;
+use super::reader::Reader;
+
+const RESPONSE: u8 = 0x20;
+const INITIATOR: u8 = 0x08;
+const MAJOR_VERSION: u8 = 2;
+
+/// The flags that mean something (RFC 7296 §3.1). The version bit and the
+/// reserved ones are ignored on receipt and cleared when sending.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Flags {
+    /// I: sent by the original initiator of the IKE SA.
+    pub initiator: bool,
+    /// R: answers a message with the same message ID.
+    pub response: bool,
+}
+
+impl Flags {
+    const fn from_octet(octet: u8) -> Self {
+        Self {
+            initiator: octet & INITIATOR != 0,
+            response: octet & RESPONSE != 0,
+        }
+    }
+
+    const fn to_octet(self) -> u8 {
+        let initiator = if self.initiator { INITIATOR } else { 0 };
+        let response = if self.response { RESPONSE } else { 0 };
+        initiator | response
+    }
+}
+
+/// The IKE header (RFC 7296 §3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// SPI of the original initiator, never zero.
+    pub initiator_spi: u64,
+    /// SPI of the original responder, zero in the first message.
+    pub responder_spi: u64,
+    /// Type of the first payload; the writer fills it in.
+    pub next_payload: PayloadType,
+    /// Major and minor version. The major one is 2, the minor one is ignored.
+    pub version: (u8, u8),
+    /// Kind of exchange.
+    pub exchange: ExchangeType,
+    /// Direction.
+    pub flags: Flags,
+    /// Message ID.
+    pub message_id: u32,
+    /// Octets in the whole message; the writer fills it in.
+    pub length: u32,
+}
+
+impl Header {
+    /// A header of version 2.0 for [`MessageWriter`](super::MessageWriter).
+    pub const fn new(
+        initiator_spi: u64,
+        responder_spi: u64,
+        exchange: ExchangeType,
+        flags: Flags,
+        message_id: u32,
+    ) -> Self {
+        Self {
+            initiator_spi,
+            responder_spi,
+            next_payload: PayloadType::NONE,
+            version: (MAJOR_VERSION, 0),
+            exchange,
+            flags,
+            message_id,
+            length: 0,
+        }
+    }
+
+    /// Reads the 28 octets without judging them: for finding the SA a datagram
+    /// belongs to, and for answering one that [`Message::decode`] refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Truncated`] if there are fewer octets.
+    ///
+    /// [`Message::decode`]: super::Message::decode
+    pub fn peek(datagram: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(datagram, 0, PayloadType::NONE);
+        let initiator_spi = reader.u64()?;
+        let responder_spi = reader.u64()?;
+        let next_payload = PayloadType(reader.u8()?);
+        let version = reader.u8()?;
+        let exchange = ExchangeType(reader.u8()?);
+        let flags = Flags::from_octet(reader.u8()?);
+        let message_id = reader.u32()?;
+        let length = reader.u32()?;
+        Ok(Self {
+            initiator_spi,
+            responder_spi,
+            next_payload,
+            version: (version >> 4, version & 0x0f),
+            exchange,
+            flags,
+            message_id,
+            length,
+        })
+    }
+
+    /// Reads the header and checks what can be checked without an SA.
+    pub(super) fn decode(datagram: &[u8]) -> Result<Self, DecodeError> {
+        if datagram.len() > super::MAX_DATAGRAM {
+            return Err(DecodeError::DatagramTooLong {
+                length: datagram.len(),
+            });
+        }
+        let header = Self::peek(datagram)?;
+        let (major, _) = header.version;
+        if major != MAJOR_VERSION {
+            return Err(DecodeError::MajorVersion { major });
+        }
+        if usize::try_from(header.length) != Ok(datagram.len()) {
+            return Err(DecodeError::HeaderLength {
+                declared: header.length,
+                actual: datagram.len(),
+            });
+        }
+        if header.initiator_spi == 0 {
+            return Err(DecodeError::ZeroInitiatorSpi);
+        }
+        Ok(header)
+    }
+
+    /// Writes the 28 octets, Next Payload and Length as they stand.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let (major, minor) = self.version;
+        out.extend_from_slice(&self.initiator_spi.to_be_bytes());
+        out.extend_from_slice(&self.responder_spi.to_be_bytes());
+        out.push(self.next_payload.0);
+        out.push(major << 4 | minor & 0x0f);
+        out.push(self.exchange.0);
+        out.push(self.flags.to_octet());
+        out.extend_from_slice(&self.message_id.to_be_bytes());
+        out.extend_from_slice(&self.length.to_be_bytes());
+    }
+}
