@@ -1,0 +1,330 @@
+//! What the client knows and what it is finding out: the cache, and the inquiries under way.
+//!
+//! Answers and events meet here, under one lock, so that either order gives the same result. The time is an
+//! argument; nothing here waits or sends to a source.
+
+use std::{
+    collections::{HashMap, hash_map},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ledger::{CertificateHash, Height, StatusAnswer, StatusEvent};
+use tokio::sync::watch;
+
+use crate::{
+    answer::{Answer, Origin, Unavailable},
+    cache::{Cache, Coverage, Effect},
+    keying::KeySeed,
+    metrics::Counters,
+    policy::{self, Remembered},
+    source::SourceError,
+};
+
+/// How an inquiry ended; `None` while it has not.
+pub(crate) type Outcome = Option<Result<Answer, Unavailable>>;
+
+/// Where a waiter finds the outcome.
+pub(crate) type Waiting = watch::Receiver<Outcome>;
+
+/// Names one inquiry, so that a late end of it cannot end its successor for the same certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct InquiryId(u64);
+
+/// What [`Knowledge::join`] came to.
+#[derive(Debug)]
+pub(crate) enum Join {
+    /// The cache has the answer.
+    Hit(Answer),
+    /// The caller must run this new inquiry, and wait for it like the others.
+    Run(InquiryId, Waiting),
+    /// Too many are under way. The answer is what policy makes of that.
+    Full(Result<Answer, Unavailable>),
+    /// Another caller's inquiry is under way.
+    Wait(Waiting),
+}
+
+pub(crate) struct Knowledge {
+    cache: Cache,
+    table: Mutex<Table>,
+    counters: Counters,
+    limit: usize,
+    stale_grace: Option<Duration>,
+}
+
+struct Table {
+    under_way: HashMap<CertificateHash, UnderWay, KeySeed>,
+    next: u64,
+    /// How far the event stream was followed, once it was.
+    position: Option<Height>,
+    /// The lowest height of an answer given before the stream was first followed: it must begin there.
+    earliest: Option<Height>,
+}
+
+struct UnderWay {
+    id: InquiryId,
+    outcome: watch::Sender<Outcome>,
+    /// The newest event for this certificate since the inquiry began.
+    event: Option<StatusEvent>,
+    /// Events of lower heights may have gone by before the inquiry began.
+    covered_from: Option<Height>,
+}
+
+impl Knowledge {
+    pub(crate) fn new(
+        cache: Cache,
+        seed: KeySeed,
+        limit: usize,
+        stale_grace: Option<Duration>,
+    ) -> Self {
+        let table = Table {
+            under_way: HashMap::with_hasher(seed),
+            next: 0,
+            position: None,
+            earliest: None,
+        };
+        Self {
+            cache,
+            table: Mutex::new(table),
+            counters: Counters::default(),
+            limit,
+            stale_grace,
+        }
+    }
+
+    pub(crate) const fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Looks in the cache, else joins the inquiry for this certificate, else begins one.
+    pub(crate) fn join(&self, now: Instant, hash: &CertificateHash) -> Join {
+        if let Some(answer) = self.cache.hit(now, hash) {
+            return Join::Hit(answer);
+        }
+        let mut table = self.table();
+        // An inquiry may have ended between the look above and the lock.
+        if let Some(answer) = self.cache.hit(now, hash) {
+            return Join::Hit(answer);
+        }
+        self.counters.misses.add();
+        let Table {
+            under_way,
+            next,
+            position,
+            ..
+        } = &mut *table;
+        let full = under_way.len() >= self.limit;
+        match under_way.entry(*hash) {
+            hash_map::Entry::Occupied(entry) => {
+                self.counters.joined.add();
+                Join::Wait(entry.get().outcome.subscribe())
+            }
+            hash_map::Entry::Vacant(_) if full => {
+                drop(table);
+                self.counters.overloaded.add();
+                Join::Full(self.without_answer(
+                    now,
+                    hash,
+                    Unavailable::Overloaded { limit: self.limit },
+                ))
+            }
+            hash_map::Entry::Vacant(entry) => {
+                self.counters.inquiries.add();
+                let id = InquiryId(*next);
+                *next += 1;
+                let (outcome, waiting) = watch::channel(None);
+                entry.insert(UnderWay {
+                    id,
+                    outcome,
+                    event: None,
+                    covered_from: *position,
+                });
+                Join::Run(id, waiting)
+            }
+        }
+    }
+
+    /// A source answered: ends the inquiry, unless the answer is behind what is known.
+    pub(crate) fn settle(
+        &self,
+        now: Instant,
+        id: InquiryId,
+        answer: &StatusAnswer,
+    ) -> Result<(), SourceError> {
+        let mut table = self.table();
+        let Some(inquiry) = table
+            .under_way
+            .get(&answer.hash)
+            .filter(|inquiry| inquiry.id == id)
+        else {
+            return Ok(());
+        };
+        let covered = inquiry
+            .covered_from
+            .is_none_or(|from| answer.height >= from);
+        let coverage = if covered {
+            Coverage::Full
+        } else {
+            Coverage::Lagging
+        };
+        let outcome = match &inquiry.event {
+            Some(event) if event.height > answer.height => {
+                self.counters.overtaken.add();
+                Answer::from_event(event)
+            }
+            _ => match self.cache.store(now, answer, coverage) {
+                Ok(()) => {
+                    if coverage == Coverage::Lagging {
+                        self.counters.lagging.add();
+                    }
+                    Answer::from_ledger(answer)
+                }
+                Err(known) if known.is_fresh(now) => {
+                    self.counters.overtaken.add();
+                    known.answer(Origin::Cache)
+                }
+                Err(known) => {
+                    self.counters.behind.add();
+                    return Err(SourceError::Behind {
+                        answer: answer.height.0,
+                        known: known.height().0,
+                    });
+                }
+            },
+        };
+        if table.position.is_none() {
+            table.earliest = Some(
+                table
+                    .earliest
+                    .map_or(outcome.height, |height| height.min(outcome.height)),
+            );
+        }
+        table.end(&answer.hash, id, Ok(outcome));
+        Ok(())
+    }
+
+    /// No source gave a usable answer: ends the inquiry with what policy makes of that. Returns whether it
+    /// ended with an answer.
+    pub(crate) fn give_up(
+        &self,
+        now: Instant,
+        id: InquiryId,
+        hash: &CertificateHash,
+        failure: Unavailable,
+    ) -> bool {
+        let mut table = self.table();
+        let deadline = matches!(failure, Unavailable::Deadline { .. });
+        let outcome = self.without_answer(now, hash, failure);
+        let answered = outcome.is_ok();
+        if !answered {
+            self.counters.unavailable.add();
+            if deadline {
+                self.counters.deadlines.add();
+            }
+        }
+        table.end(hash, id, outcome);
+        answered
+    }
+
+    /// The task of an inquiry is gone. Does nothing if the inquiry had an outcome.
+    pub(crate) fn abandon(&self, id: InquiryId, hash: &CertificateHash) {
+        self.table().end(hash, id, Err(Unavailable::Abandoned));
+    }
+
+    /// Takes in a status change. To be called before anyone else is told of it.
+    pub(crate) fn event(&self, now: Instant, event: &StatusEvent) {
+        let mut table = self.table();
+        self.counters.events.add();
+        if let Some(inquiry) = table.under_way.get_mut(&event.hash) {
+            let newer =
+                |seen: &StatusEvent| (seen.height, seen.index) < (event.height, event.index);
+            if inquiry.event.as_ref().is_none_or(newer) {
+                inquiry.event = Some(event.clone());
+            }
+        }
+        if self.cache.apply(now, event) != Effect::Nothing {
+            self.counters.events_applied.add();
+        }
+    }
+
+    /// The stream is about to be followed for the first time, the chain being at `head`. Returns the height to
+    /// begin at, so that no change to an answer given before is missed.
+    pub(crate) fn begin(&self, head: Height) -> Height {
+        let mut table = self.table();
+        let from = table.earliest.map_or(head, |earliest| earliest.min(head));
+        table.cover_from(from);
+        from
+    }
+
+    /// The stream was followed up to `height`.
+    pub(crate) fn reached(&self, height: Height) {
+        self.table().position = Some(height);
+    }
+
+    /// Changes before `head` were missed: forgets what they may have touched.
+    pub(crate) fn resynchronise(&self, now: Instant, head: Height) {
+        let mut table = self.table();
+        self.counters.resynchronisations.add();
+        self.cache.clear(now);
+        table.cover_from(head);
+    }
+
+    /// The answer of an inquiry as a waiter gets it: an event may have come since.
+    pub(crate) fn latest(&self, hash: &CertificateHash, answer: Answer) -> Answer {
+        match self.cache.known(hash) {
+            Some(known) if known.height() > answer.height => known.answer(Origin::Cache),
+            _ => answer,
+        }
+    }
+
+    /// How many inquiries are under way, and how far the stream was followed.
+    pub(crate) fn gauges(&self) -> (usize, Option<Height>) {
+        let table = self.table();
+        (table.under_way.len(), table.position)
+    }
+
+    fn without_answer(
+        &self,
+        now: Instant,
+        hash: &CertificateHash,
+        failure: Unavailable,
+    ) -> Result<Answer, Unavailable> {
+        let known = self.cache.known(hash);
+        let (answer, remembered) = policy::without_answer(now, known, self.stale_grace, failure)?;
+        match remembered {
+            None => {}
+            Some(Remembered::Revoked) => self.counters.revoked_in_outage.add(),
+            Some(Remembered::WithinGrace) => self.counters.stale.add(),
+        }
+        Ok(answer)
+    }
+
+    /// No change under this lock can panic half-way, so a poisoned one guards sound values.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn cover_from(&mut self, height: Height) {
+        self.position = Some(height);
+        for inquiry in self.under_way.values_mut() {
+            inquiry.covered_from = inquiry.covered_from.max(Some(height));
+        }
+    }
+
+    fn end(&mut self, hash: &CertificateHash, id: InquiryId, outcome: Result<Answer, Unavailable>) {
+        if self
+            .under_way
+            .get(hash)
+            .is_some_and(|inquiry| inquiry.id == id)
+            && let Some(inquiry) = self.under_way.remove(hash)
+        {
+            inquiry.outcome.send_replace(Some(outcome));
+        }
+    }
+}
