@@ -32,3 +32,28 @@ impl<'a> AuthPayload<'a> {
         out.extend_from_slice(self.value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_body, decode_body};
+    use super::super::{Payload, PayloadType};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let auth = AuthPayload {
+            method: AuthMethod::DIGITAL_SIGNATURE,
+            value: &[0x0c, 0x30],
+        };
+        check_body(&Payload::Auth(auth), "0e 000000 0c30");
+    }
+
+    #[test]
+    fn too_short_for_method_and_reserved() {
+        let truncated = DecodeError::Truncated {
+            payload: PayloadType::AUTH,
+            offset: 5,
+        };
+        assert_eq!(decode_body(PayloadType::AUTH, "0e 0000"), Err(truncated));
+    }
+}

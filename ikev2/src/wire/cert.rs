@@ -30,3 +30,28 @@ impl<'a> CertPayload<'a> {
         out.extend_from_slice(self.value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_body, decode_body};
+    use super::super::{Payload, PayloadType};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let cert = CertPayload {
+            encoding: CertEncoding::X509_SIGNATURE,
+            value: &[0x30, 0x03, 0x02, 0x01, 0x00],
+        };
+        check_body(&Payload::Cert(cert), "04 3003020100");
+    }
+
+    #[test]
+    fn without_an_encoding_it_is_cut_short() {
+        let truncated = DecodeError::Truncated {
+            payload: PayloadType::CERT,
+            offset: 4,
+        };
+        assert_eq!(decode_body(PayloadType::CERT, ""), Err(truncated));
+    }
+}

@@ -65,3 +65,43 @@ impl<'a> CertReqPayload<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::testing::{check_body, decode_body};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let authorities = [[1; HASH_LEN], [2; HASH_LEN]].concat();
+        let request = CertReqPayload {
+            encoding: CertEncoding::X509_SIGNATURE,
+            authorities: &authorities,
+        };
+        check_body(
+            &Payload::CertReq(request),
+            &format!("04 {} {}", "01".repeat(20), "02".repeat(20)),
+        );
+        assert_eq!(request.hashes().count(), 2);
+    }
+
+    #[test]
+    fn hashes_come_whole() {
+        let request = |encoding, length| {
+            decode_body(
+                PayloadType::CERTREQ,
+                &format!("{encoding} {}", "07".repeat(length)),
+            )
+        };
+        assert_eq!(request("04", 0), Ok(()));
+        assert_eq!(request("0e", 20), Ok(()));
+        for length in [19, 21] {
+            assert_eq!(
+                request("04", length),
+                Err(DecodeError::AuthoritiesLength { length })
+            );
+        }
+        assert_eq!(request("c9", 3), Ok(()), "an encoding nobody knows");
+    }
+}

@@ -165,6 +165,10 @@ impl<'a> Payload<'a> {
                 Ok(())
             }
             Self::EncryptedFragment(skf) => skf.encode(out),
+            // Under a type that we know, it would be read as something else.
+            Self::Unknown { kind, .. } if kind.name().is_some() => {
+                Err(EncodeError::Field { payload: *kind })
+            }
             Self::Unknown { body, .. } => {
                 out.extend_from_slice(body);
                 Ok(())
@@ -428,4 +432,126 @@ pub(super) fn read_chain<'a>(
     }
     reader.finish()?;
     Ok(Payloads(payloads))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_body, message_with, octets};
+    use super::*;
+
+    const UNKNOWN: PayloadType = PayloadType(200);
+
+    #[test]
+    fn vendor_id_literal_octets() {
+        check_body(&Payload::VendorId(b"Ledgate"), "4c656467617465");
+        check_body(&Payload::VendorId(b""), "");
+    }
+
+    #[test]
+    fn unknown_payloads_survive_with_their_critical_bit() {
+        for (critical, second) in [(false, 0x00), (true, 0x80)] {
+            let chain = [0, second, 0, 6, 0xab, 0xcd];
+            let payloads = decode_chain(UNKNOWN, &chain).unwrap();
+            let unknown = Payload::Unknown {
+                kind: UNKNOWN,
+                critical,
+                body: &[0xab, 0xcd],
+            };
+            assert_eq!(*payloads, [unknown.clone()]);
+            assert_eq!(message_with(&unknown).unwrap()[28..], chain);
+        }
+    }
+
+    #[test]
+    fn a_known_payload_cannot_pass_for_an_unknown_one() {
+        for kind in [PayloadType::SA, PayloadType::SK, PayloadType::NONE] {
+            let disguised = Payload::Unknown {
+                kind,
+                critical: false,
+                body: &[],
+            };
+            assert_eq!(
+                message_with(&disguised),
+                Err(EncodeError::Field { payload: kind })
+            );
+        }
+    }
+
+    #[test]
+    fn the_critical_bit_of_known_payloads_and_reserved_bits_are_ignored() {
+        let chain = octets("00 ff 0008 00 00 4000");
+        let payloads = decode_chain(PayloadType::NOTIFY, &chain).unwrap();
+        assert!(payloads.notify(NotifyType::INITIAL_CONTACT).is_some());
+        assert_eq!(payloads[0].flags(), 0);
+        let chain = octets("00 7f 0004");
+        let payloads = decode_chain(UNKNOWN, &chain).unwrap();
+        assert!(matches!(
+            payloads[0],
+            Payload::Unknown {
+                critical: false,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn payload_lengths() {
+        for length in 0..4_u16 {
+            assert_eq!(
+                decode_chain(UNKNOWN, &[0, 0, 0, length.to_be_bytes()[1]]),
+                Err(DecodeError::PayloadTooShort {
+                    payload: UNKNOWN,
+                    offset: 0,
+                    length
+                })
+            );
+        }
+        assert_eq!(
+            decode_chain(UNKNOWN, &[0, 0, 0, 5]),
+            Err(DecodeError::PayloadTooLong {
+                payload: UNKNOWN,
+                offset: 0,
+                length: 5,
+                available: 4
+            })
+        );
+        assert_eq!(
+            decode_chain(UNKNOWN, &[0, 0, 0, 4, 9]),
+            Err(DecodeError::TrailingOctets {
+                payload: PayloadType::NONE,
+                offset: 4,
+                count: 1
+            })
+        );
+    }
+
+    #[test]
+    fn the_chain_goes_on_where_next_payload_says() {
+        let chain = octets("2b 00 0004  c8 00 0005 01  00 00 0004");
+        let payloads = decode_chain(PayloadType::VENDOR_ID, &chain).unwrap();
+        let kinds: Vec<_> = payloads.iter().map(Payload::kind).collect();
+        assert_eq!(
+            kinds,
+            [PayloadType::VENDOR_ID, PayloadType::VENDOR_ID, UNKNOWN]
+        );
+        for end in 0..chain.len() {
+            assert!(decode_chain(PayloadType::VENDOR_ID, &chain[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn payloads_are_bounded() {
+        let mut chain = [43, 0, 0, 4].repeat(MAX_PAYLOADS);
+        assert_eq!(
+            decode_chain(
+                PayloadType::VENDOR_ID,
+                &[&chain[..], &[0, 0, 0, 4]].concat()
+            ),
+            Err(DecodeError::TooManyPayloads)
+        );
+        let last = chain.len() - 4;
+        chain[last] = 0;
+        let payloads = decode_chain(PayloadType::VENDOR_ID, &chain).unwrap();
+        assert_eq!(payloads.len(), MAX_PAYLOADS);
+    }
 }

@@ -135,3 +135,130 @@ impl<'a> Attribute<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{chain_of, check_body, decode_body, message_with, octets};
+    use super::super::{Payload, decode_chain};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let request = CfgPayload {
+            kind: CfgType::REQUEST,
+            attributes: vec![
+                Attribute {
+                    kind: CfgAttribute::INTERNAL_IP4_ADDRESS,
+                    value: &[],
+                },
+                Attribute {
+                    kind: CfgAttribute::INTERNAL_IP4_DNS,
+                    value: &[],
+                },
+            ],
+        };
+        assert!(request.has(CfgAttribute::INTERNAL_IP4_DNS));
+        check_body(
+            &Payload::Configuration(request),
+            "01 000000  0001 0000  0003 0000",
+        );
+        let reply = CfgPayload {
+            kind: CfgType::REPLY,
+            attributes: vec![
+                Attribute {
+                    kind: CfgAttribute::INTERNAL_IP4_ADDRESS,
+                    value: &[10, 1, 0, 7],
+                },
+                Attribute {
+                    kind: CfgAttribute(28_673),
+                    value: b"x",
+                },
+            ],
+        };
+        assert!(
+            reply
+                .ipv4(CfgAttribute::INTERNAL_IP4_ADDRESS)
+                .eq([Ipv4Addr::new(10, 1, 0, 7)])
+        );
+        check_body(
+            &Payload::Configuration(reply),
+            "02 000000  0001 0004 0a010007  7001 0001 78",
+        );
+    }
+
+    #[test]
+    fn the_reserved_bit_is_ignored() {
+        let chain = chain_of(&octets("02 ffffff 8001 0000"));
+        let payloads = decode_chain(PAYLOAD, &chain).unwrap();
+        assert!(
+            payloads
+                .configuration()
+                .unwrap()
+                .has(CfgAttribute::INTERNAL_IP4_ADDRESS)
+        );
+    }
+
+    #[test]
+    fn attribute_lengths() {
+        for (kind, right) in [
+            (1, 4),
+            (2, 4),
+            (3, 4),
+            (4, 4),
+            (6, 4),
+            (8, 17),
+            (10, 16),
+            (12, 16),
+            (13, 8),
+            (15, 17),
+        ] {
+            let attribute = |length: usize| {
+                let value = "07".repeat(length);
+                decode_body(
+                    PAYLOAD,
+                    &format!("01 000000 {kind:04x} {length:04x} {value}"),
+                )
+            };
+            assert_eq!(attribute(0), Ok(()));
+            assert_eq!(attribute(right), Ok(()));
+            for length in [right - 1, right + 1] {
+                assert_eq!(
+                    attribute(length),
+                    Err(DecodeError::CfgAttributeLength {
+                        kind: CfgAttribute(kind),
+                        length
+                    })
+                );
+            }
+        }
+        assert_eq!(decode_body(PAYLOAD, "01 000000 000e 0002 0001"), Ok(()));
+        assert!(decode_body(PAYLOAD, "01 000000 000e 0001 00").is_err());
+        assert_eq!(
+            decode_body(PAYLOAD, "01 000000 0007 0003 0102"),
+            Err(DecodeError::SubstructureLength {
+                payload: PAYLOAD,
+                offset: 8,
+                length: 3
+            })
+        );
+    }
+
+    #[test]
+    fn attributes_are_bounded() {
+        let body = |count| format!("01 000000 {}", "0001 0000".repeat(count));
+        assert_eq!(decode_body(PAYLOAD, &body(MAX_CFG_ATTRIBUTES)), Ok(()));
+        assert_eq!(
+            decode_body(PAYLOAD, &body(MAX_CFG_ATTRIBUTES + 1)),
+            Err(DecodeError::TooManyCfgAttributes)
+        );
+        let attribute = Attribute {
+            kind: CfgAttribute(0x8001),
+            value: &[],
+        };
+        let wrong = CfgPayload {
+            kind: CfgType::SET,
+            attributes: vec![attribute],
+        };
+        assert!(message_with(&Payload::Configuration(wrong)).is_err());
+    }
+}

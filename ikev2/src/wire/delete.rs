@@ -108,3 +108,60 @@ impl<'a> DeletePayload<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::testing::{check_body, decode_body, message_with};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        check_body(&Payload::Delete(DeletePayload::ike()), "01 00 0000");
+        let delete = DeletePayload::esp(&[0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff]);
+        check_body(&Payload::Delete(delete), "03 04 0002 00000100 ffffffff");
+        assert!(delete.child_spis().eq([0x100, 0xffff_ffff]));
+        assert_eq!(DeletePayload::ike().child_spis().count(), 0);
+    }
+
+    #[test]
+    fn spi_sizes() {
+        for body in [
+            "01 04 0001 01020304",
+            "03 00 0000",
+            "03 08 0001 0102030405060708",
+        ] {
+            assert!(matches!(
+                decode_body(PayloadType::DELETE, body),
+                Err(DecodeError::SpiSize { .. })
+            ));
+        }
+        assert_eq!(
+            decode_body(PayloadType::DELETE, "c8 03 0001 010203"),
+            Ok(())
+        );
+        let wrong = DeletePayload {
+            spi_size: 8,
+            ..DeletePayload::esp(&[0; 8])
+        };
+        assert!(message_with(&Payload::Delete(wrong)).is_err());
+        assert!(message_with(&Payload::Delete(DeletePayload::esp(&[0; 7]))).is_err());
+    }
+
+    #[test]
+    fn counts() {
+        for (body, declared, octets) in [
+            ("03 04 0001 0102030405060708", 1, 8),
+            ("03 04 0003 0102030405060708", 3, 8),
+            ("03 04 0002 01020304050607", 2, 7),
+            ("03 04 ffff 01020304", 0xffff, 4),
+            ("01 00 0001", 1, 0),
+            ("01 00 0000 01", 0, 1),
+        ] {
+            assert_eq!(
+                decode_body(PayloadType::DELETE, body),
+                Err(DecodeError::SpiCount { declared, octets })
+            );
+        }
+    }
+}

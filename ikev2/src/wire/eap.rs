@@ -32,3 +32,28 @@ pub(super) fn encode(message: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeErro
     out.extend_from_slice(message);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::testing::{check_body, decode_body, message_with};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        check_body(&Payload::Eap(&[3, 9, 0, 4]), "03 09 0004");
+        check_body(&Payload::Eap(&[1, 9, 0, 6, 1, 7]), "01 09 0006 01 07");
+    }
+
+    #[test]
+    fn its_own_length_is_the_payloads() {
+        for declared in ["0005", "0007"] {
+            let body = format!("01 09 {declared} 01 07");
+            assert!(matches!(
+                decode_body(PayloadType::EAP, &body),
+                Err(DecodeError::EapLength { actual: 6, .. })
+            ));
+        }
+        assert!(message_with(&Payload::Eap(&[1, 2, 3])).is_err());
+    }
+}

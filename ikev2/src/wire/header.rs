@@ -160,3 +160,118 @@ impl Header {
         out.extend_from_slice(&self.length.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Message;
+    use super::super::testing::octets;
+    use super::*;
+
+    const LITERAL: &str = "1111222233334444 5555666677778888 00 20 25 28 00000007 0000001c";
+
+    fn header() -> Header {
+        Header {
+            length: 28,
+            ..Header::new(
+                0x1111_2222_3333_4444,
+                0x5555_6666_7777_8888,
+                ExchangeType::INFORMATIONAL,
+                Flags {
+                    initiator: true,
+                    response: true,
+                },
+                7,
+            )
+        }
+    }
+
+    /// The literal with the octets from `at` on replaced.
+    fn with(at: usize, replacement: &[u8]) -> Vec<u8> {
+        let mut datagram = octets(LITERAL);
+        datagram[at..at + replacement.len()].copy_from_slice(replacement);
+        datagram
+    }
+
+    #[test]
+    fn literal_octets() {
+        let datagram = octets(LITERAL);
+        let message = Message::decode(&datagram).unwrap();
+        assert_eq!(message.header, header());
+        assert!(message.payloads.is_empty());
+        let mut out = Vec::new();
+        message.encode(&mut out).unwrap();
+        assert_eq!(out, datagram);
+    }
+
+    #[test]
+    fn cut_short_anywhere() {
+        let datagram = octets(LITERAL);
+        for end in 0..datagram.len() {
+            assert!(matches!(
+                Message::decode(&datagram[..end]),
+                Err(DecodeError::Truncated {
+                    payload: PayloadType::NONE,
+                    ..
+                })
+            ));
+            assert!(Header::peek(&datagram[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn length_is_the_datagrams() {
+        for declared in [0_u32, 27, 29, u32::MAX] {
+            let datagram = with(24, &declared.to_be_bytes());
+            assert_eq!(
+                Message::decode(&datagram),
+                Err(DecodeError::HeaderLength {
+                    declared,
+                    actual: 28
+                })
+            );
+        }
+        let long = vec![0; super::super::MAX_DATAGRAM + 1];
+        assert!(matches!(
+            Message::decode(&long),
+            Err(DecodeError::DatagramTooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn major_version_is_2_and_the_minor_one_ignored() {
+        for major in [0, 1, 3, 15] {
+            let datagram = with(17, &[major << 4]);
+            assert_eq!(
+                Message::decode(&datagram),
+                Err(DecodeError::MajorVersion { major })
+            );
+            assert_eq!(Header::peek(&datagram).unwrap().version, (major, 0));
+        }
+        let datagram = with(17, &[0x2f]);
+        let message = Message::decode(&datagram).unwrap();
+        assert_eq!(message.header.version, (2, 15));
+    }
+
+    #[test]
+    fn flags_nobody_knows_are_ignored() {
+        let datagram = with(19, &[0xff & !INITIATOR]);
+        let flags = Message::decode(&datagram).unwrap().header.flags;
+        assert_eq!(
+            flags,
+            Flags {
+                initiator: false,
+                response: true
+            }
+        );
+        assert_eq!(flags.to_octet(), 0x20);
+    }
+
+    #[test]
+    fn the_initiator_has_an_spi() {
+        let datagram = with(0, &[0; 8]);
+        assert_eq!(
+            Message::decode(&datagram),
+            Err(DecodeError::ZeroInitiatorSpi)
+        );
+    }
+}

@@ -56,3 +56,49 @@ impl<'a> IdPayload<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::testing::{check_body, decode_body, message_with};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let id = IdPayload {
+            kind: IdType::FQDN,
+            value: b"henb",
+        };
+        check_body(&Payload::IdI(id), "02 000000 68656e62");
+        check_body(&Payload::IdR(id), "02 000000 68656e62");
+    }
+
+    #[test]
+    fn addresses_have_one_length() {
+        let id = |kind, length| {
+            decode_body(
+                PayloadType::IDI,
+                &format!("{kind} 000000 {}", "07".repeat(length)),
+            )
+        };
+        for (code, kind, right) in [("01", IdType::IPV4_ADDR, 4), ("05", IdType::IPV6_ADDR, 16)] {
+            assert_eq!(id(code, right), Ok(()));
+            for length in [right - 1, right + 1] {
+                assert_eq!(
+                    id(code, length),
+                    Err(DecodeError::IdentityLength { kind, length })
+                );
+            }
+        }
+        let wrong = IdPayload {
+            kind: IdType::IPV4_ADDR,
+            value: &[1; 5],
+        };
+        assert_eq!(
+            message_with(&Payload::IdR(wrong)),
+            Err(EncodeError::Field {
+                payload: PayloadType::IDR
+            })
+        );
+    }
+}

@@ -32,3 +32,36 @@ impl<'a> KePayload<'a> {
         out.extend_from_slice(self.value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{chain_of, check_body, decode_body, octets};
+    use super::super::{DecodeError, Payload, PayloadType, decode_chain};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        let ke = KePayload {
+            group: GroupId::X25519,
+            value: &[0xaa; 32],
+        };
+        check_body(&Payload::Ke(ke), &format!("001f 0000 {}", "aa".repeat(32)));
+    }
+
+    #[test]
+    fn reserved_octets_are_ignored() {
+        let chain = chain_of(&octets("0013 ffff 01"));
+        let payloads = decode_chain(PayloadType::KE, &chain).unwrap();
+        assert_eq!(payloads.ke().unwrap().group, GroupId::P256);
+        assert_eq!(payloads.ke().unwrap().value, [1]);
+    }
+
+    #[test]
+    fn too_short_for_group_and_reserved() {
+        let truncated = DecodeError::Truncated {
+            payload: PayloadType::KE,
+            offset: 6,
+        };
+        assert_eq!(decode_body(PayloadType::KE, "001f 00"), Err(truncated));
+    }
+}

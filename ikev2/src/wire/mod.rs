@@ -56,6 +56,8 @@ mod notify;
 mod reader;
 mod sa;
 mod sealed;
+#[cfg(test)]
+mod testing;
 mod ts;
 mod writer;
 

@@ -103,3 +103,67 @@ const fn spi_fits(protocol: ProtocolId, size: usize) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{chain_of, check_body, decode_body, message_with, octets};
+    use super::super::{Payload, decode_chain};
+    use super::*;
+
+    #[test]
+    fn literal_octets() {
+        check_body(
+            &Payload::Notify(NotifyPayload::new(NotifyType::COOKIE, &[0xc0, 0x0c])),
+            "00 00 4006 c00c",
+        );
+        check_body(
+            &Payload::Notify(NotifyPayload::about_esp(
+                NotifyType::REKEY_SA,
+                &[1, 2, 3, 4],
+            )),
+            "03 04 4009 01020304",
+        );
+        check_body(
+            &Payload::Notify(NotifyPayload::new(NotifyType(41_000), &[])),
+            "00 00 a028",
+        );
+    }
+
+    #[test]
+    fn the_protocol_means_nothing_without_an_spi() {
+        let chain = chain_of(&octets("01 00 0018"));
+        let payloads = decode_chain(PayloadType::NOTIFY, &chain).unwrap();
+        let failed = NotifyPayload::new(NotifyType::AUTHENTICATION_FAILED, &[]);
+        assert_eq!(payloads.error_notify(), Some(&failed));
+    }
+
+    #[test]
+    fn spi_sizes() {
+        let notify = |protocol: u8, size: u8| {
+            let spi = "07".repeat(usize::from(size));
+            decode_body(
+                PayloadType::NOTIFY,
+                &format!("{protocol:02x} {size:02x} 0007 {spi}"),
+            )
+        };
+        for (protocol, size) in [(0, 0), (1, 0), (2, 4), (3, 4), (3, 0), (200, 9)] {
+            assert_eq!(notify(protocol, size), Ok(()), "{protocol} {size}");
+        }
+        for (protocol, size) in [(0, 4), (1, 8), (2, 3), (3, 5), (3, 8)] {
+            let refused = DecodeError::SpiSize {
+                payload: PayloadType::NOTIFY,
+                protocol: ProtocolId(protocol),
+                size,
+            };
+            assert_eq!(notify(protocol, size), Err(refused));
+        }
+        let truncated = decode_body(PayloadType::NOTIFY, "03 04 0007 010203");
+        assert!(matches!(truncated, Err(DecodeError::Truncated { .. })));
+        let wrong = NotifyPayload {
+            protocol: ProtocolId::ESP,
+            spi: &[1; 8],
+            ..NotifyPayload::new(NotifyType::REKEY_SA, &[])
+        };
+        assert!(message_with(&Payload::Notify(wrong)).is_err());
+    }
+}

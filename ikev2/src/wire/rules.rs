@@ -416,3 +416,372 @@ fn count(payloads: &[Payload<'_>], kind: PayloadType) -> usize {
         .filter(|payload| payload.kind() == kind)
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        AuthMethod, AuthPayload, CertEncoding, CertPayload, CfgPayload, CfgType, DeletePayload,
+        GroupId, IdPayload, IdType, KePayload, NotifyPayload, NotifyType, Proposal, ProtocolId,
+        SaPayload, SkPayload, TrafficSelector, TsPayload,
+    };
+    use super::*;
+
+    const INIT: ExchangeType = ExchangeType::IKE_SA_INIT;
+    const AUTH: ExchangeType = ExchangeType::IKE_AUTH;
+    const CREATE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
+    const INFO: ExchangeType = ExchangeType::INFORMATIONAL;
+
+    fn numbered(number: u8) -> Payload<'static> {
+        Payload::Sa(SaPayload {
+            proposals: vec![Proposal {
+                number,
+                protocol: ProtocolId::IKE,
+                spi: &[],
+                transforms: vec![],
+            }],
+        })
+    }
+
+    fn sa() -> Payload<'static> {
+        numbered(1)
+    }
+
+    fn ke() -> Payload<'static> {
+        Payload::Ke(KePayload {
+            group: GroupId::X25519,
+            value: &[1; 32],
+        })
+    }
+
+    fn nonce() -> Payload<'static> {
+        Payload::Nonce(&[1; 32])
+    }
+
+    fn notify(kind: NotifyType) -> Payload<'static> {
+        Payload::Notify(NotifyPayload::new(kind, &[]))
+    }
+
+    fn id() -> IdPayload<'static> {
+        IdPayload {
+            kind: IdType::FQDN,
+            value: b"x",
+        }
+    }
+
+    fn cert() -> Payload<'static> {
+        Payload::Cert(CertPayload {
+            encoding: CertEncoding::X509_SIGNATURE,
+            value: &[],
+        })
+    }
+
+    fn auth() -> Payload<'static> {
+        Payload::Auth(AuthPayload {
+            method: AuthMethod::DIGITAL_SIGNATURE,
+            value: &[],
+        })
+    }
+
+    fn cp() -> Payload<'static> {
+        Payload::Configuration(CfgPayload {
+            kind: CfgType::REQUEST,
+            attributes: vec![],
+        })
+    }
+
+    fn ts() -> TsPayload<'static> {
+        TsPayload::new(vec![TrafficSelector::any_ipv4()])
+    }
+
+    fn tsi() -> Payload<'static> {
+        Payload::TsI(ts())
+    }
+
+    fn tsr() -> Payload<'static> {
+        Payload::TsR(ts())
+    }
+
+    fn delete() -> Payload<'static> {
+        Payload::Delete(DeletePayload::ike())
+    }
+
+    fn unknown(critical: bool) -> Payload<'static> {
+        Payload::Unknown {
+            kind: PayloadType(200),
+            critical,
+            body: &[],
+        }
+    }
+
+    fn sk() -> Payload<'static> {
+        Payload::Encrypted(SkPayload {
+            first: PayloadType::NONE,
+            body: &[],
+            offset: 32,
+        })
+    }
+
+    fn init(is_response: bool, payloads: &[Payload<'_>]) -> Result<Form, RuleViolation> {
+        check(INIT, is_response, &[], payloads)
+    }
+
+    fn sealed(
+        exchange: ExchangeType,
+        is_response: bool,
+        payloads: &[Payload<'_>],
+    ) -> Result<Form, RuleViolation> {
+        check(exchange, is_response, payloads, &[sk()])
+    }
+
+    /// Every payload of a message that is accepted, left out and doubled in turn.
+    fn each_is_needed_once(
+        needed: &[Payload<'_>],
+        check: impl Fn(&[Payload<'_>]) -> Result<Form, RuleViolation>,
+    ) {
+        assert!(check(needed).is_ok());
+        for (at, payload) in needed.iter().enumerate() {
+            let mut without = needed.to_vec();
+            without.remove(at);
+            assert!(check(&without).is_err(), "without {}", payload.kind());
+            let mut twice = needed.to_vec();
+            twice.push(payload.clone());
+            assert_eq!(check(&twice), Err(RuleViolation::TooMany(payload.kind())));
+        }
+    }
+
+    #[test]
+    fn ike_sa_init_request() {
+        each_is_needed_once(&[sa(), ke(), nonce()], |payloads| init(false, payloads));
+        let cookie = notify(NotifyType::COOKIE);
+        let request = [cookie, sa(), ke(), nonce(), Payload::VendorId(b"v")];
+        assert_eq!(init(false, &request), Ok(Form::Full));
+        for intruder in [auth(), delete(), sk(), tsi(), cp()] {
+            let kind = intruder.kind();
+            assert_eq!(
+                init(false, &[sa(), ke(), nonce(), intruder]),
+                Err(RuleViolation::Unexpected(kind))
+            );
+        }
+        assert_eq!(
+            init(false, &[notify(NotifyType::COOKIE)]),
+            Err(RuleViolation::Missing(PayloadType::SA))
+        );
+    }
+
+    #[test]
+    fn ike_sa_init_response() {
+        let request = Payload::CertReq(super::super::CertReqPayload {
+            encoding: CertEncoding::X509_SIGNATURE,
+            authorities: &[],
+        });
+        let full = [sa(), ke(), nonce(), request.clone()];
+        assert_eq!(init(true, &full), Ok(Form::Full));
+        assert_eq!(
+            init(false, &full),
+            Err(RuleViolation::Unexpected(PayloadType::CERTREQ)),
+            "a request has none"
+        );
+        let cookie = [notify(NotifyType::COOKIE)];
+        assert_eq!(init(true, &cookie), Ok(Form::NotifyOnly));
+        assert_eq!(
+            init(true, &[]),
+            Err(RuleViolation::Missing(PayloadType::NOTIFY))
+        );
+        assert_eq!(
+            init(true, &[sa(), nonce()]),
+            Err(RuleViolation::Missing(PayloadType::KE))
+        );
+    }
+
+    #[test]
+    fn ike_auth_request() {
+        let needed = [Payload::IdI(id()), auth(), sa(), tsi(), tsr()];
+        assert_eq!(sealed(AUTH, false, &needed), Ok(Form::Full));
+        for at in [0, 2, 3, 4] {
+            let mut without = needed.to_vec();
+            let kind = without.remove(at).kind();
+            assert_eq!(
+                sealed(AUTH, false, &without),
+                Err(RuleViolation::Missing(kind))
+            );
+        }
+        let mut all = needed.to_vec();
+        all.extend([cert(), cert(), cp(), Payload::IdR(id())]);
+        all.push(notify(NotifyType::INITIAL_CONTACT));
+        assert_eq!(sealed(AUTH, false, &all), Ok(Form::Full));
+        all.push(cp());
+        assert_eq!(
+            sealed(AUTH, false, &all),
+            Err(RuleViolation::TooMany(PayloadType::CP))
+        );
+    }
+
+    #[test]
+    fn an_ike_auth_request_without_auth_asks_for_eap() {
+        let needed = [Payload::IdI(id()), sa(), tsi(), tsr()];
+        assert_eq!(sealed(AUTH, false, &needed), Ok(Form::EapStart));
+        let mut with_cert = needed.to_vec();
+        with_cert.push(cert());
+        assert_eq!(
+            sealed(AUTH, false, &with_cert),
+            Err(RuleViolation::Unexpected(PayloadType::CERT))
+        );
+    }
+
+    #[test]
+    fn certificates_are_bounded() {
+        let mut message = vec![Payload::IdI(id()), auth(), sa(), tsi(), tsr()];
+        message.extend((0..MAX_CERTS).map(|_| cert()));
+        assert!(sealed(AUTH, false, &message).is_ok());
+        message.push(cert());
+        assert_eq!(
+            sealed(AUTH, false, &message),
+            Err(RuleViolation::TooMany(PayloadType::CERT))
+        );
+    }
+
+    #[test]
+    fn ike_auth_response() {
+        let full = [Payload::IdR(id()), cert(), auth(), sa(), tsi(), tsr()];
+        assert_eq!(sealed(AUTH, true, &full), Ok(Form::Full));
+        assert_eq!(
+            sealed(AUTH, true, &[Payload::IdR(id()), sa(), tsi(), tsr()]),
+            Err(RuleViolation::Missing(PayloadType::AUTH))
+        );
+        let refused = [
+            Payload::IdR(id()),
+            auth(),
+            notify(NotifyType::TS_UNACCEPTABLE),
+        ];
+        assert_eq!(sealed(AUTH, true, &refused), Ok(Form::ChildRefused));
+        assert_eq!(
+            sealed(AUTH, true, &refused[..2]),
+            Err(RuleViolation::Missing(PayloadType::NOTIFY))
+        );
+        let failed = [notify(NotifyType::AUTHENTICATION_FAILED)];
+        assert_eq!(sealed(AUTH, true, &failed), Ok(Form::NotifyOnly));
+        assert_eq!(
+            sealed(AUTH, true, &[]),
+            Err(RuleViolation::Missing(PayloadType::NOTIFY))
+        );
+    }
+
+    #[test]
+    fn create_child_sa() {
+        for is_response in [false, true] {
+            let check = |payloads: &[Payload<'_>]| sealed(CREATE, is_response, payloads);
+            let child = [sa(), nonce(), tsi(), tsr()];
+            each_is_needed_once(&child, check);
+            assert_eq!(check(&child), Ok(Form::Full));
+            assert_eq!(check(&[sa(), nonce(), ke(), tsi(), tsr()]), Ok(Form::Full));
+            assert_eq!(check(&[sa(), nonce(), ke()]), Ok(Form::RekeyIke));
+            assert_eq!(
+                check(&[sa(), nonce()]),
+                Err(RuleViolation::Missing(PayloadType::KE))
+            );
+            assert_eq!(
+                check(&[sa(), nonce(), ke(), auth()]),
+                Err(RuleViolation::Unexpected(PayloadType::AUTH))
+            );
+        }
+        let failed = [notify(NotifyType::TEMPORARY_FAILURE)];
+        assert_eq!(sealed(CREATE, true, &failed), Ok(Form::NotifyOnly));
+        assert_eq!(
+            sealed(CREATE, false, &failed),
+            Err(RuleViolation::Missing(PayloadType::SA))
+        );
+    }
+
+    #[test]
+    fn informational() {
+        for is_response in [false, true] {
+            assert_eq!(sealed(INFO, is_response, &[]), Ok(Form::Full));
+            let busy = [delete(), delete(), notify(NotifyType::COOKIE2), cp()];
+            assert_eq!(sealed(INFO, is_response, &busy), Ok(Form::Full));
+            assert_eq!(
+                sealed(INFO, is_response, &[nonce()]),
+                Err(RuleViolation::Unexpected(PayloadType::NONCE))
+            );
+            let many: Vec<_> = (0..=MAX_DELETES).map(|_| delete()).collect();
+            assert!(sealed(INFO, is_response, &many[1..]).is_ok());
+            assert_eq!(
+                sealed(INFO, is_response, &many),
+                Err(RuleViolation::TooMany(PayloadType::DELETE))
+            );
+        }
+    }
+
+    #[test]
+    fn what_must_be_protected_is() {
+        for exchange in [AUTH, CREATE, INFO] {
+            for payload in [delete(), notify(NotifyType::COOKIE), Payload::VendorId(b"")] {
+                let kind = payload.kind();
+                assert_eq!(
+                    check(exchange, false, &[], &[payload.clone(), sk()]),
+                    Err(RuleViolation::Unprotected(kind))
+                );
+                assert_eq!(
+                    check(exchange, false, &[], &[payload]),
+                    Err(RuleViolation::Unprotected(kind))
+                );
+            }
+            assert_eq!(
+                check(exchange, false, &[], &[]),
+                Err(RuleViolation::Missing(PayloadType::SK))
+            );
+        }
+        assert_eq!(
+            check(INFO, false, &[], &[unknown(false), sk()]),
+            Ok(Form::Full)
+        );
+    }
+
+    #[test]
+    fn unknown_payloads_count_only_when_critical() {
+        let violation = Err(RuleViolation::UnsupportedCritical(PayloadType(200)));
+        let request = |last| init(false, &[sa(), ke(), nonce(), last]);
+        assert_eq!(request(unknown(false)), Ok(Form::Full));
+        assert_eq!(request(unknown(true)), violation);
+        assert_eq!(sealed(INFO, false, &[unknown(false)]), Ok(Form::Full));
+        assert_eq!(sealed(INFO, false, &[unknown(true)]), violation);
+        assert_eq!(check(INFO, true, &[], &[unknown(true), sk()]), violation);
+        assert_eq!(
+            sealed(AUTH, false, &[unknown(true)]),
+            violation,
+            "before what else is wrong"
+        );
+    }
+
+    #[test]
+    fn order_is_free() {
+        let mut payloads = vec![tsr(), sa(), auth(), tsi(), cert(), Payload::IdI(id())];
+        assert_eq!(sealed(AUTH, false, &payloads), Ok(Form::Full));
+        payloads.reverse();
+        assert_eq!(sealed(AUTH, false, &payloads), Ok(Form::Full));
+    }
+
+    #[test]
+    fn proposals_of_offer_and_answer() {
+        assert_eq!(
+            init(false, &[numbered(2), ke(), nonce()]),
+            Err(RuleViolation::FirstProposalNumber(2))
+        );
+        assert_eq!(init(true, &[numbered(2), ke(), nonce()]), Ok(Form::Full));
+        let (Payload::Sa(mut two), Payload::Sa(second)) = (numbered(1), numbered(2)) else {
+            unreachable!()
+        };
+        two.proposals.extend(second.proposals);
+        let two = [Payload::Sa(two), ke(), nonce()];
+        assert_eq!(init(false, &two), Ok(Form::Full));
+        assert_eq!(init(true, &two), Err(RuleViolation::SeveralProposals));
+    }
+
+    #[test]
+    fn other_exchanges_have_no_table() {
+        let unknown = ExchangeType(99);
+        assert_eq!(
+            sealed(unknown, false, &[]),
+            Err(RuleViolation::UnknownExchange(unknown))
+        );
+    }
+}

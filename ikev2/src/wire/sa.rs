@@ -395,3 +395,294 @@ const fn spi_fits(protocol: ProtocolId, size: usize) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::decode_chain;
+    use super::super::testing::{chain_of, check_body, decode_body, message_with, octets};
+    use super::*;
+
+    fn ike_offer() -> SaPayload<'static> {
+        SaPayload {
+            proposals: vec![
+                Proposal {
+                    number: 1,
+                    protocol: ProtocolId::IKE,
+                    spi: &[],
+                    transforms: vec![
+                        Transform::encr(EncrId::AES_GCM_16, Some(128)),
+                        Transform::prf(PrfId::HMAC_SHA2_256),
+                        Transform::group(GroupId::X25519),
+                    ],
+                },
+                Proposal {
+                    number: 2,
+                    protocol: ProtocolId::IKE,
+                    spi: &[],
+                    transforms: vec![Transform::encr(EncrId::CHACHA20_POLY1305, None)],
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn literal_octets() {
+        check_body(
+            &Payload::Sa(ike_offer()),
+            "02 00 0024  01 01 00 03
+               03 00 000c 01 00 0014 800e0080
+               03 00 0008 02 00 0005
+               00 00 0008 04 00 001f
+             00 00 0010  02 01 00 01
+               00 00 0008 01 00 001c",
+        );
+        check_body(
+            &Payload::Sa(SaPayload {
+                proposals: vec![Proposal {
+                    number: 3,
+                    protocol: ProtocolId::ESP,
+                    spi: &[0xc0, 1, 2, 3],
+                    transforms: vec![Transform::esn(EsnId::ESN)],
+                }],
+            }),
+            "00 00 0014  03 03 04 01 c0010203  00 00 0008 05 00 0001",
+        );
+        check_body(
+            &Payload::Sa(SaPayload {
+                proposals: vec![Proposal {
+                    number: 1,
+                    protocol: ProtocolId::IKE,
+                    spi: &[1, 2, 3, 4, 5, 6, 7, 8],
+                    transforms: vec![Transform {
+                        attributes: vec![TransformAttribute {
+                            kind: AttributeType(20),
+                            value: AttributeValue::Variable(&[7, 8, 9]),
+                        }],
+                        ..Transform::integ(IntegId::HMAC_SHA2_256_128)
+                    }],
+                }],
+            }),
+            "00 00 001f  01 01 08 01 0102030405060708  00 00 000f 03 00 000c 0014 0003 070809",
+        );
+    }
+
+    #[test]
+    fn transforms_tell_what_they_are() {
+        let offer = ike_offer();
+        let encr = offer.proposals[0]
+            .transforms_of(TransformType::ENCR)
+            .next()
+            .unwrap();
+        assert_eq!(encr.key_length(), Some(128));
+        assert!(!encr.has_unknown_attribute());
+        assert_eq!(offer.proposals[1].transforms[0].key_length(), None);
+    }
+
+    #[test]
+    fn no_proposal_is_an_error() {
+        assert_eq!(decode_body(PAYLOAD, ""), Err(DecodeError::NoProposals));
+        let empty = Payload::Sa(SaPayload::default());
+        assert_eq!(
+            message_with(&empty),
+            Err(EncodeError::Empty { payload: PAYLOAD })
+        );
+    }
+
+    #[test]
+    fn reserved_octets_are_ignored() {
+        let chain = chain_of(&octets("00 ff 0010 01 01 00 01 00 ff 0008 02 ff 0005"));
+        let payloads = decode_chain(PAYLOAD, &chain).unwrap();
+        let proposal = &payloads.sa().unwrap().proposals[0];
+        assert_eq!(proposal.transforms, [Transform::prf(PrfId::HMAC_SHA2_256)]);
+    }
+
+    #[test]
+    fn proposal_numbers_follow_each_other() {
+        let two = |first: u8, second: u8| {
+            decode_body(
+                PAYLOAD,
+                &format!("02 00 0008 {first:02x} 01 00 00  00 00 0008 {second:02x} 01 00 00"),
+            )
+        };
+        assert_eq!(two(1, 2), Ok(()));
+        for (first, second, found, offset) in [
+            (1, 1, 1, 12),
+            (1, 3, 3, 12),
+            (2, 1, 1, 12),
+            (255, 0, 0, 12),
+            (0, 1, 0, 4),
+        ] {
+            assert_eq!(
+                two(first, second),
+                Err(DecodeError::ProposalNumber { offset, found })
+            );
+        }
+    }
+
+    #[test]
+    fn last_substructure_fields_agree_with_what_follows() {
+        for (body, expected, found) in [
+            ("02 00 0008 01 01 00 00", 0, 2),
+            ("00 00 0008 01 01 00 00  00 00 0008 02 01 00 00", 2, 0),
+            ("03 00 0008 01 01 00 00  00 00 0008 02 01 00 00", 2, 3),
+            ("00 00 0010 01 01 00 01  03 00 0008 02 00 0005", 0, 3),
+            (
+                "00 00 0018 01 01 00 02  00 00 0008 02 00 0005  00 00 0008 02 00 0006",
+                3,
+                0,
+            ),
+        ] {
+            assert!(
+                matches!(
+                    decode_body(PAYLOAD, body),
+                    Err(DecodeError::LastSubstructure { expected: e, found: f, .. })
+                        if (e, f) == (expected, found)
+                ),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn substructure_lengths() {
+        for body in [
+            // proposal: below its header, past the end
+            "00 00 0000 01 01 00 00",
+            "00 00 0003 01 01 00 00",
+            "00 00 0009 01 01 00 00",
+            // transform: below its header, past the proposal
+            "00 00 0010 01 01 00 01  00 00 0003 02 00 0005",
+            "00 00 0010 01 01 00 01  00 00 0009 02 00 0005",
+            // attribute: past the transform
+            "00 00 0014 01 01 00 01  00 00 000c 01 00 0014 0014 0001",
+        ] {
+            assert!(
+                matches!(
+                    decode_body(PAYLOAD, body),
+                    Err(DecodeError::SubstructureLength { .. })
+                ),
+                "{body}"
+            );
+        }
+        // long enough for a header, too short for the fixed fields
+        for body in [
+            "00 00 0007 01 01 00",
+            "00 00 000f 01 01 00 01  00 00 0007 02 00 00",
+        ] {
+            assert!(
+                matches!(
+                    decode_body(PAYLOAD, body),
+                    Err(DecodeError::Truncated { .. })
+                ),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn transform_count_is_the_declared_one() {
+        for (declared, ok) in [(0, false), (1, true), (2, false)] {
+            let body = format!("00 00 0010 01 01 00 {declared:02x}  00 00 0008 02 00 0005");
+            let expected = if ok {
+                Ok(())
+            } else {
+                Err(DecodeError::TransformCount {
+                    offset: 4,
+                    declared,
+                    found: 1,
+                })
+            };
+            assert_eq!(decode_body(PAYLOAD, &body), expected);
+        }
+    }
+
+    #[test]
+    fn spi_sizes() {
+        let sized = |protocol: u8, size: u8| {
+            decode_body(
+                PAYLOAD,
+                &format!(
+                    "00 00 {:04x} 01 {protocol:02x} {size:02x} 00 {}",
+                    8 + u16::from(size),
+                    "07".repeat(size.into())
+                ),
+            )
+        };
+        for (protocol, size) in [(1, 0), (1, 8), (2, 4), (3, 4), (9, 5)] {
+            assert_eq!(sized(protocol, size), Ok(()));
+        }
+        for (protocol, size) in [(1, 4), (1, 7), (1, 9), (3, 0), (3, 8)] {
+            let refused = DecodeError::SpiSize {
+                payload: PAYLOAD,
+                protocol: ProtocolId(protocol),
+                size,
+            };
+            assert_eq!(sized(protocol, size), Err(refused));
+        }
+    }
+
+    #[test]
+    fn key_length_is_fixed_and_single() {
+        let with = |length: u16, attributes: &str| {
+            decode_body(
+                PAYLOAD,
+                &format!(
+                    "00 00 {:04x} 01 01 00 01  00 00 {:04x} 01 00 0014 {attributes}",
+                    16 + length,
+                    8 + length
+                ),
+            )
+        };
+        assert_eq!(with(4, "800e 0080"), Ok(()));
+        assert_eq!(
+            with(6, "000e 0002 0080"),
+            Err(DecodeError::KeyLengthFormat { offset: 20 })
+        );
+        assert_eq!(
+            with(8, "800e 0080 800e 0100"),
+            Err(DecodeError::DuplicateAttribute { offset: 24 })
+        );
+        assert_eq!(
+            with(20, "8001 0000 8002 0000 8003 0000 8004 0000 8005 0000"),
+            Err(DecodeError::TooManyAttributes { offset: 12 })
+        );
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let proposals = |count: usize| {
+            let proposals = (1..=count)
+                .map(|number| Proposal {
+                    number: number.try_into().unwrap(),
+                    protocol: ProtocolId::IKE,
+                    spi: &[],
+                    transforms: vec![],
+                })
+                .collect();
+            message_with(&Payload::Sa(SaPayload { proposals }))
+        };
+        assert!(proposals(MAX_PROPOSALS).is_ok());
+        assert!(proposals(MAX_PROPOSALS + 1).is_err());
+        let mut body = String::new();
+        for number in 1..=MAX_PROPOSALS {
+            body += &format!("02 00 0008 {number:02x} 01 00 00 ");
+        }
+        body += &format!("00 00 0008 {:02x} 01 00 00", MAX_PROPOSALS + 1);
+        assert_eq!(
+            decode_body(PAYLOAD, &body),
+            Err(DecodeError::TooManyProposals)
+        );
+
+        let count = MAX_TRANSFORMS + 1;
+        let body = format!(
+            "00 00 {:04x} 01 01 00 {count:02x} {} 00 00 0008 02 00 0005",
+            8 + 8 * count,
+            "03 00 0008 02 00 0005".repeat(MAX_TRANSFORMS)
+        );
+        assert_eq!(
+            decode_body(PAYLOAD, &body),
+            Err(DecodeError::TooManyTransforms { offset: 4 })
+        );
+    }
+}

@@ -215,3 +215,164 @@ fn layout(offset: usize, length: usize, sizes: SealedSizes) -> Result<SealedLayo
         icv: icv_start..end,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::octets;
+    use super::super::{Message, Payload, decode_chain};
+    use super::*;
+
+    const CBC: SealedSizes = SealedSizes {
+        iv: 16,
+        block: 16,
+        icv: 16,
+    };
+
+    fn sk(body: &[u8]) -> SkPayload<'_> {
+        SkPayload {
+            first: PayloadType::NOTIFY,
+            body,
+            offset: 32,
+        }
+    }
+
+    #[test]
+    fn literal_octets() {
+        let datagram = octets(
+            "0000000000000001 0000000000000002 2e 20 25 08 00000003 00000026
+             29 00 000a c0ffee000102",
+        );
+        let message = Message::decode(&datagram).unwrap();
+        let expected = SkPayload {
+            first: PayloadType::NOTIFY,
+            body: &[0xc0, 0xff, 0xee, 0, 1, 2],
+            offset: 32,
+        };
+        assert_eq!(message.payloads.encrypted(), Some(&expected));
+        let mut out = Vec::new();
+        message.encode(&mut out).unwrap();
+        assert_eq!(out, datagram);
+    }
+
+    #[test]
+    fn fragment_literal_octets() {
+        let datagram = octets(
+            "0000000000000001 0000000000000002 35 20 23 08 00000003 00000026
+             00 00 000a 0002 0003 0102",
+        );
+        let message = Message::decode(&datagram).unwrap();
+        let expected = SkfPayload {
+            first: PayloadType::NONE,
+            number: 2,
+            total: 3,
+            body: &[1, 2],
+            offset: 36,
+        };
+        assert_eq!(*message.payloads, [Payload::EncryptedFragment(expected)]);
+        let mut out = Vec::new();
+        message.encode(&mut out).unwrap();
+        assert_eq!(out, datagram);
+
+        for (next, numbers) in [
+            (0, [0, 0, 0, 3]),
+            (0, [0, 4, 0, 3]),
+            (0, [0, 0, 0, 0]),
+            (41, [0, 2, 0, 3]),
+        ] {
+            let mut wrong = datagram.clone();
+            wrong[28] = next;
+            wrong[32..36].copy_from_slice(&numbers);
+            assert!(matches!(
+                Message::decode(&wrong),
+                Err(DecodeError::FragmentNumber { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn it_is_last_and_not_nested() {
+        // SK of length 4, then four octets more.
+        let datagram = octets(
+            "0000000000000001 0000000000000002 2e 20 25 08 00000003 00000024
+             29 00 0004 00000004",
+        );
+        assert_eq!(
+            Message::decode(&datagram),
+            Err(DecodeError::EncryptedNotLast { offset: 28 })
+        );
+        for kind in [PayloadType::SK, PayloadType::SKF] {
+            assert_eq!(
+                decode_chain(kind, &octets("00 00 0008 0001 0001")),
+                Err(DecodeError::EncryptedNested { offset: 0 })
+            );
+        }
+    }
+
+    #[test]
+    fn layout_of_an_aead() {
+        let body = [0; 8 + 5 + 16];
+        let layout = sk(&body).layout(SealedSizes::AEAD_16).unwrap();
+        assert_eq!(
+            layout,
+            SealedLayout {
+                aad: 0..32,
+                iv: 32..40,
+                ciphertext: 40..45,
+                icv: 45..61
+            }
+        );
+        assert!(sk(&body[..25]).layout(SealedSizes::AEAD_16).is_ok());
+        assert_eq!(
+            sk(&body[..24]).layout(SealedSizes::AEAD_16),
+            Err(DecodeError::SealedTooShort {
+                length: 24,
+                needed: 25
+            })
+        );
+    }
+
+    #[test]
+    fn layout_of_a_block_cipher() {
+        let body = [0; 65];
+        assert_eq!(sk(&body[..64]).layout(CBC).unwrap().ciphertext, 48..80);
+        assert!(matches!(
+            sk(&body[..47]).layout(CBC),
+            Err(DecodeError::SealedTooShort { .. })
+        ));
+        assert_eq!(
+            sk(&body).layout(CBC),
+            Err(DecodeError::SealedAlignment {
+                length: 33,
+                block: 16
+            })
+        );
+    }
+
+    #[test]
+    fn padding_comes_off() {
+        let notify = "00 00 0008 00 00 4000";
+        for padding in ["00", "ff 01", "aabbcc 03"] {
+            let plaintext = octets(&format!("{notify} {padding}"));
+            let payloads = open_chain(PayloadType::NOTIFY, &plaintext).unwrap();
+            assert_eq!(payloads.len(), 1);
+        }
+        assert!(open_chain(PayloadType::NONE, &[0]).unwrap().is_empty());
+        assert!(open_chain(PayloadType::NONE, &[9, 1]).unwrap().is_empty());
+        assert_eq!(
+            open_chain(PayloadType::NONE, &[9, 2]),
+            Err(DecodeError::PadLength {
+                pad: 2,
+                available: 1
+            })
+        );
+        assert!(open_chain(PayloadType::NONE, &[]).is_err());
+        assert_eq!(
+            open_chain(PayloadType::NONE, &[9, 0]),
+            Err(DecodeError::TrailingOctets {
+                payload: PayloadType::NONE,
+                offset: 0,
+                count: 1
+            })
+        );
+    }
+}

@@ -232,3 +232,125 @@ impl UnknownSelector<'_> {
         length.close(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::super::testing::{check_body, decode_body, message_with};
+    use super::*;
+
+    const TSI: PayloadType = PayloadType::TSI;
+
+    #[test]
+    fn literal_octets() {
+        let web = TrafficSelector {
+            protocol: 6,
+            ports: (80, 443),
+            addresses: (
+                Ipv4Addr::new(10, 0, 0, 0).into(),
+                Ipv4Addr::new(10, 0, 0, 255).into(),
+            ),
+        };
+        let opaque = TrafficSelector {
+            ports: (u16::MAX, 0),
+            ..TrafficSelector::host(Ipv6Addr::LOCALHOST.into())
+        };
+        let body = "02 000000
+             07 06 0010 0050 01bb 0a000000 0a0000ff
+             08 00 0028 ffff 0000 00000000000000000000000000000001 00000000000000000000000000000001";
+        let ts = TsPayload::new(vec![web, opaque]);
+        check_body(&Payload::TsI(ts.clone()), body);
+        check_body(&Payload::TsR(ts), body);
+        check_body(
+            &Payload::TsR(TsPayload {
+                selectors: vec![TrafficSelector::any_ipv4()],
+                unknown: vec![UnknownSelector {
+                    kind: TsType(10),
+                    protocol: 0,
+                    body: &[1, 2],
+                }],
+            }),
+            "02 000000  07 00 0010 0000 ffff 00000000 ffffffff  0a 00 0006 0102",
+        );
+    }
+
+    #[test]
+    fn the_count_is_the_declared_one() {
+        let one = "07 00 0010 0000 ffff 00000000 ffffffff";
+        assert_eq!(
+            decode_body(TSI, "00 000000"),
+            Err(DecodeError::NoSelectors { payload: TSI })
+        );
+        assert_eq!(decode_body(TSI, &format!("01 ffffff {one}")), Ok(()));
+        assert!(matches!(
+            decode_body(TSI, &format!("01 000000 {one} {one}")),
+            Err(DecodeError::TrailingOctets { count: 16, .. })
+        ));
+        assert!(matches!(
+            decode_body(TSI, &format!("02 000000 {one}")),
+            Err(DecodeError::Truncated { .. })
+        ));
+        let many = |count| format!("{count:02x} 000000 {}", one.repeat(count));
+        assert_eq!(decode_body(TSI, &many(MAX_SELECTORS)), Ok(()));
+        assert_eq!(
+            decode_body(TSI, &many(MAX_SELECTORS + 1)),
+            Err(DecodeError::TooManySelectors { payload: TSI })
+        );
+    }
+
+    #[test]
+    fn selector_lengths() {
+        for (body, kind, length) in [
+            (
+                "07 00 000f 0000 ffff 00000000 ffffff",
+                TsType::IPV4_ADDR_RANGE,
+                15,
+            ),
+            (
+                "07 00 0011 0000 ffff 00000000 ffffffff 00",
+                TsType::IPV4_ADDR_RANGE,
+                17,
+            ),
+            (
+                "08 00 0010 0000 ffff 00000000 ffffffff",
+                TsType::IPV6_ADDR_RANGE,
+                16,
+            ),
+        ] {
+            assert_eq!(
+                decode_body(TSI, &format!("01 000000 {body}")),
+                Err(DecodeError::SelectorLength { kind, length })
+            );
+        }
+        for length in ["0000", "0003", "0011"] {
+            let body = format!("01 000000 07 00 {length} 0000 ffff 00000000 ffffffff");
+            assert!(matches!(
+                decode_body(TSI, &body),
+                Err(DecodeError::SubstructureLength { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn ranges_do_not_run_backwards() {
+        assert_eq!(
+            decode_body(TSI, "01 000000 07 06 0010 0051 0050 00000000 ffffffff"),
+            Err(DecodeError::PortRange { start: 81, end: 80 })
+        );
+        assert_eq!(
+            decode_body(TSI, "01 000000 07 06 0010 0000 ffff 0a000001 0a000000"),
+            Err(DecodeError::AddressRange { offset: 8 })
+        );
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let mixed = TsPayload::new(vec![TrafficSelector::range(v4, v6)]);
+        assert_eq!(
+            message_with(&Payload::TsI(mixed)),
+            Err(EncodeError::Field { payload: TSI })
+        );
+        assert_eq!(
+            message_with(&Payload::TsI(TsPayload::default())),
+            Err(EncodeError::Empty { payload: TSI })
+        );
+    }
+}

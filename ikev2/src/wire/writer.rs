@@ -337,3 +337,178 @@ fn patch(out: &mut [u8], at: usize, octets: &[u8]) {
         field.copy_from_slice(octets);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codes::{ExchangeType, NotifyType};
+    use super::super::{Flags, Message, NotifyPayload, SkPayload, open_chain};
+    use super::*;
+
+    fn header() -> Header {
+        let flags = Flags {
+            initiator: true,
+            response: false,
+        };
+        Header::new(7, 8, ExchangeType::INFORMATIONAL, flags, 9)
+    }
+
+    fn contact() -> Payload<'static> {
+        Payload::Notify(NotifyPayload::new(NotifyType::INITIAL_CONTACT, &[]))
+    }
+
+    /// Not a cipher: flips the text and marks IV and checksum.
+    fn flip(mut parts: Sealing<'_>) -> Result<(), &'static str> {
+        parts.iv.fill(0xee);
+        let (text, icv) = parts.text_and_icv_mut();
+        text.iter_mut().for_each(|octet| *octet ^= 0xff);
+        icv.fill(0xdd);
+        Ok(())
+    }
+
+    #[test]
+    fn an_encrypted_message_is_sealed_in_place() {
+        for block in [1, 4, 16] {
+            let sizes = SealedSizes {
+                iv: 8,
+                block,
+                icv: 16,
+            };
+            // The message need not begin where the buffer does.
+            let mut buffer = vec![0; 4];
+            let mut writer = MessageWriter::new(&mut buffer, &header())
+                .begin_encrypted(sizes)
+                .unwrap();
+            writer.payload(&contact()).unwrap();
+            writer.payload(&Payload::VendorId(b"v")).unwrap();
+            let mut seen = Vec::new();
+            let octets = writer
+                .seal(|parts| {
+                    seen = parts.aad.to_vec();
+                    assert_eq!(parts.text_and_icv.len() % block, parts.icv_len % block);
+                    flip(parts)
+                })
+                .unwrap();
+            assert_eq!(buffer[..4], [0; 4]);
+            let mut datagram = buffer.split_off(4);
+            assert_eq!(datagram.len(), octets);
+
+            let message = Message::decode(&datagram).unwrap();
+            let sk = *message.payloads.encrypted().unwrap();
+            assert_eq!(sk.first, PayloadType::NOTIFY);
+            let parts = sk.layout(sizes).unwrap();
+            assert_eq!(datagram[parts.aad.clone()], seen, "the lengths are final");
+            assert_eq!(seen.len(), 32);
+            assert_eq!(datagram[parts.iv.clone()], [0xee; 8]);
+            assert_eq!(datagram[parts.icv.clone()], [0xdd; 16]);
+            let first = sk.first;
+            let text = &mut datagram[parts.ciphertext];
+            text.iter_mut().for_each(|octet| *octet ^= 0xff);
+            let payloads = open_chain(first, text).unwrap();
+            assert_eq!(*payloads, [contact(), Payload::VendorId(b"v")]);
+        }
+    }
+
+    #[test]
+    fn an_empty_encrypted_message() {
+        let mut datagram = Vec::new();
+        MessageWriter::new(&mut datagram, &header())
+            .begin_encrypted(SealedSizes::AEAD_16)
+            .unwrap()
+            .seal(flip)
+            .unwrap();
+        let message = Message::decode(&datagram).unwrap();
+        let sk = message.payloads.encrypted().unwrap();
+        assert_eq!(sk.first, PayloadType::NONE);
+        assert_eq!(sk.body.len(), 8 + 1 + 16);
+    }
+
+    #[test]
+    fn when_the_cipher_fails_nothing_is_left() {
+        let mut buffer = vec![1, 2];
+        let mut writer = MessageWriter::new(&mut buffer, &header())
+            .begin_encrypted(SealedSizes::AEAD_16)
+            .unwrap();
+        writer.payload(&contact()).unwrap();
+        assert_eq!(
+            writer.seal(|_| Err("no key")),
+            Err(SealError::Seal("no key"))
+        );
+        assert_eq!(buffer, [1, 2]);
+    }
+
+    #[test]
+    fn a_refused_payload_leaves_no_trace() {
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header());
+        assert!(writer.payload(&Payload::Nonce(&[1; 3])).is_err());
+        writer.payload(&contact()).unwrap();
+        assert!(writer.payload(&Payload::Nonce(&[1; 3])).is_err());
+        let oversized = vec![0; 65_532];
+        assert_eq!(
+            writer.payload(&Payload::VendorId(&oversized)),
+            Err(EncodeError::TooLong {
+                payload: PayloadType::VENDOR_ID
+            })
+        );
+        writer.finish().unwrap();
+        let message = Message::decode(&datagram).unwrap();
+        assert_eq!(*message.payloads, [contact()]);
+    }
+
+    #[test]
+    fn a_message_fits_a_datagram() {
+        let half = vec![0; 40_000];
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header());
+        writer.payload(&Payload::VendorId(&half)).unwrap();
+        writer.payload(&Payload::VendorId(&half)).unwrap();
+        assert_eq!(writer.finish(), Err(TOO_LONG));
+
+        let message = Message {
+            header: header(),
+            payloads: vec![Payload::VendorId(&half), Payload::VendorId(&half)].into(),
+        };
+        let mut out = vec![9];
+        assert_eq!(message.encode(&mut out), Err(TOO_LONG));
+        assert_eq!(out, [9]);
+    }
+
+    #[test]
+    fn nothing_follows_an_encrypted_payload() {
+        let sk = Payload::Encrypted(SkPayload {
+            first: PayloadType::NONE,
+            body: &[0; 25],
+            offset: 32,
+        });
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header());
+        writer.payload(&sk).unwrap();
+        assert_eq!(writer.payload(&contact()), Err(EncodeError::AfterEncrypted));
+        assert_eq!(
+            writer.begin_encrypted(SealedSizes::AEAD_16).unwrap_err(),
+            EncodeError::AfterEncrypted
+        );
+
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header())
+            .begin_encrypted(SealedSizes::AEAD_16)
+            .unwrap();
+        assert_eq!(writer.payload(&sk), Err(EncodeError::AfterEncrypted));
+        writer.seal(flip).unwrap();
+    }
+
+    #[test]
+    fn payloads_are_bounded() {
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header());
+        for _ in 0..MAX_PAYLOADS {
+            writer.payload(&contact()).unwrap();
+        }
+        assert_eq!(
+            writer.payload(&contact()),
+            Err(EncodeError::TooMany {
+                payload: PayloadType::NONE
+            })
+        );
+    }
+}
