@@ -9,9 +9,11 @@ use ledger::{
 };
 use ledger_client::{Client, ClientConfig, EmbeddedSource, TokioClock};
 
+type Notify = Box<dyn Fn(Height) + Send + Sync>;
+
 /// Says "valid" of everything.
 struct AllValid {
-    on_commit: Mutex<Vec<Box<dyn Fn(Height) + Send + Sync>>>,
+    on_commit: Mutex<Vec<Notify>>,
 }
 
 impl Inquiry for AllValid {
@@ -39,7 +41,7 @@ impl Inquiry for AllValid {
         })
     }
 
-    fn on_commit(&self, notify: Box<dyn Fn(Height) + Send + Sync>) {
+    fn on_commit(&self, notify: Notify) {
         if let Ok(mut kept) = self.on_commit.lock() {
             kept.push(notify);
         }
