@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::source::SourceError;
 
 /// What the ledger says about one H(CERT), and how we know.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// The status as of [`height`](Self::height).
     pub status: Status,
@@ -21,18 +21,18 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn from_ledger(answer: &StatusAnswer) -> Self {
+    pub(crate) const fn from_ledger(answer: &StatusAnswer) -> Self {
         Self {
-            status: answer.status.clone(),
+            status: answer.status,
             height: answer.height,
             block_time: Some(answer.block_time),
             origin: Origin::Ledger,
         }
     }
 
-    pub(crate) fn from_event(event: &StatusEvent) -> Self {
+    pub(crate) const fn from_event(event: &StatusEvent) -> Self {
         Self {
-            status: event.status.clone(),
+            status: event.status,
             height: event.height,
             block_time: None,
             origin: Origin::Ledger,
@@ -118,7 +118,7 @@ fn last_failure(last: Option<&SourceError>) -> String {
 }
 
 /// Something changed on the ledger. By the time a subscriber sees it, the cache has it too.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
     /// Changes were missed: the stream had a gap longer than the sources' history, or this subscriber lagged.
     /// Whoever holds decisions made on earlier answers must ask again for each of them.

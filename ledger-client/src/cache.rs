@@ -328,3 +328,332 @@ fn sparse(places: usize, seed: KeySeed) -> LruCache<CertificateHash, Entry, KeyS
     lru.resize(places.try_into().unwrap_or(std::num::NonZeroUsize::MIN));
     lru
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::{ChainId, RevocationReason};
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+    const NEGATIVE_TTL: Duration = Duration::from_secs(5);
+    const TICK: Duration = Duration::from_nanos(1);
+    const SUSPENDED: Status = Status::Suspended {
+        since: BlockTime(3),
+    };
+    const REVOKED: Status = Status::Revoked {
+        reason: RevocationReason::KeyCompromise,
+        time: BlockTime(4),
+    };
+
+    fn cache(capacity: usize) -> Cache {
+        let lifetimes = Lifetimes {
+            ttl: TTL,
+            negative_ttl: NEGATIVE_TTL,
+        };
+        Cache::new(
+            capacity,
+            lifetimes,
+            KeySeed::new([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]),
+        )
+    }
+
+    fn hash(n: u32) -> CertificateHash {
+        CertificateHash::of(&n.to_be_bytes())
+    }
+
+    fn answer(n: u32, status: Status, height: u64) -> StatusAnswer {
+        StatusAnswer {
+            hash: hash(n),
+            status,
+            class: None,
+            not_after: None,
+            height: Height(height),
+            block_time: BlockTime(1_000_000),
+            chain: ChainId::from_octets([9; 32]),
+        }
+    }
+
+    fn event(n: u32, status: Status, height: u64, index: u32) -> StatusEvent {
+        StatusEvent {
+            height: Height(height),
+            index,
+            hash: hash(n),
+            status,
+        }
+    }
+
+    fn store(cache: &Cache, now: Instant, answer: &StatusAnswer) {
+        assert!(cache.store(now, answer, Coverage::Full).is_ok());
+    }
+
+    #[test]
+    fn an_answer_serves_for_its_ttl_and_not_a_tick_longer() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::Valid, 7));
+        let hit = cache.hit(now + TTL - TICK, &hash(1)).unwrap();
+        assert_eq!(
+            hit,
+            Answer {
+                status: Status::Valid,
+                height: Height(7),
+                block_time: Some(BlockTime(1_000_000)),
+                origin: Origin::Cache
+            }
+        );
+        assert_eq!(cache.hit(now + TTL, &hash(1)), None);
+        assert_eq!(cache.hit(now, &hash(2)), None);
+        assert_eq!(cache.hits(), 1);
+        assert_eq!(cache.len(), 1, "expired, but known");
+    }
+
+    #[test]
+    fn not_recorded_serves_for_the_negative_ttl() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::NotRecorded, 7));
+        assert!(cache.hit(now + NEGATIVE_TTL - TICK, &hash(1)).is_some());
+        assert_eq!(cache.hit(now + NEGATIVE_TTL, &hash(1)), None);
+    }
+
+    #[test]
+    fn a_lagging_answer_serves_for_the_negative_ttl() {
+        let (cache, now) = (cache(64), Instant::now());
+        assert!(
+            cache
+                .store(now, &answer(1, Status::Valid, 7), Coverage::Lagging)
+                .is_ok()
+        );
+        assert!(cache.hit(now + NEGATIVE_TTL - TICK, &hash(1)).is_some());
+        assert_eq!(cache.hit(now + NEGATIVE_TTL, &hash(1)), None);
+    }
+
+    #[test]
+    fn validity_ends_with_the_certificates() {
+        let (cache, now) = (cache(64), Instant::now());
+        // Block time is 1000 s, the certificate ends at 1010 s.
+        let ending = StatusAnswer {
+            not_after: Some(1010),
+            ..answer(1, Status::Valid, 7)
+        };
+        store(&cache, now, &ending);
+        let ten = Duration::from_secs(10);
+        assert!(cache.hit(now + ten - TICK, &hash(1)).is_some());
+        assert_eq!(cache.hit(now + ten, &hash(1)), None);
+        let over = StatusAnswer {
+            not_after: Some(900),
+            ..answer(2, Status::Valid, 7)
+        };
+        store(&cache, now, &over);
+        assert_eq!(cache.hit(now, &hash(2)), None);
+        let for_ever = StatusAnswer {
+            not_after: Some(u64::MAX),
+            ..answer(3, Status::Valid, 7)
+        };
+        store(&cache, now, &for_ever);
+        assert!(cache.hit(now + TTL - TICK, &hash(3)).is_some());
+    }
+
+    #[test]
+    fn an_older_answer_does_not_overwrite_and_an_equal_one_does() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, SUSPENDED, 7));
+        let known = cache
+            .store(now, &answer(1, Status::Valid, 6), Coverage::Full)
+            .unwrap_err();
+        assert_eq!((known.status, known.height()), (SUSPENDED, Height(7)));
+        assert_eq!(cache.hit(now, &hash(1)).unwrap().status, SUSPENDED);
+        // Also when what is known has expired.
+        assert!(
+            cache
+                .store(now + TTL, &answer(1, Status::Valid, 6), Coverage::Full)
+                .is_err()
+        );
+        store(&cache, now + TTL, &answer(1, Status::Valid, 7));
+        assert_eq!(
+            cache.hit(now + TTL, &hash(1)).unwrap().status,
+            Status::Valid
+        );
+    }
+
+    #[test]
+    fn events_refresh_to_refusals_and_drop_for_the_rest() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::Valid, 7));
+        assert_eq!(
+            cache.apply(now, &event(1, REVOKED, 8, 0)),
+            Effect::Refreshed
+        );
+        let hit = cache.hit(now, &hash(1)).unwrap();
+        assert_eq!(
+            (hit.status, hit.height, hit.block_time),
+            (REVOKED, Height(8), None)
+        );
+        store(&cache, now, &answer(2, SUSPENDED, 7));
+        assert_eq!(
+            cache.apply(now, &event(2, Status::Valid, 8, 1)),
+            Effect::Dropped
+        );
+        assert!(cache.known(&hash(2)).is_none());
+        store(&cache, now, &answer(3, Status::NotRecorded, 7));
+        assert_eq!(
+            cache.apply(now, &event(3, Status::Valid, 8, 2)),
+            Effect::Dropped
+        );
+        assert_eq!(cache.hit(now, &hash(3)), None);
+        assert_eq!(
+            cache.apply(now, &event(4, Status::Valid, 8, 3)),
+            Effect::Nothing
+        );
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_even_of_the_unknown() {
+        let (cache, now) = (cache(64), Instant::now());
+        assert_eq!(
+            cache.apply(now, &event(1, REVOKED, 8, 0)),
+            Effect::Refreshed
+        );
+        // A source that lags behind cannot undo it.
+        assert!(
+            cache
+                .store(now, &answer(1, Status::Valid, 7), Coverage::Lagging)
+                .is_err()
+        );
+        assert_eq!(cache.hit(now, &hash(1)).unwrap().status, REVOKED);
+        assert_eq!(cache.hit(now + TTL, &hash(1)), None);
+    }
+
+    #[test]
+    fn an_event_loses_to_an_answer_of_its_block_and_wins_over_those_before() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::Valid, 8));
+        // The block suspended and resumed it: the answer has seen both.
+        assert_eq!(
+            cache.apply(now, &event(1, SUSPENDED, 8, 0)),
+            Effect::Nothing
+        );
+        assert_eq!(
+            cache.apply(now, &event(1, SUSPENDED, 7, 3)),
+            Effect::Nothing
+        );
+        assert_eq!(cache.hit(now, &hash(1)).unwrap().status, Status::Valid);
+        assert_eq!(
+            cache.apply(now, &event(1, SUSPENDED, 9, 0)),
+            Effect::Refreshed
+        );
+        // Within a block, the later event wins, and repeats do nothing.
+        assert_eq!(
+            cache.apply(now, &event(1, REVOKED, 9, 1)),
+            Effect::Refreshed
+        );
+        assert_eq!(
+            cache.apply(now, &event(1, SUSPENDED, 9, 0)),
+            Effect::Nothing
+        );
+        assert_eq!(cache.hit(now, &hash(1)).unwrap().status, REVOKED);
+        // The answer of the same block has seen all its events.
+        store(&cache, now, &answer(1, REVOKED, 9));
+        assert_eq!(
+            cache.hit(now, &hash(1)).unwrap().block_time,
+            Some(BlockTime(1_000_000))
+        );
+    }
+
+    #[test]
+    fn clearing_forgets_all_but_revocations_and_those_are_no_hits() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::Valid, 7));
+        store(&cache, now, &answer(2, SUSPENDED, 7));
+        store(&cache, now, &answer(3, Status::NotRecorded, 7));
+        store(&cache, now, &answer(4, REVOKED, 7));
+        cache.clear(now);
+        for n in 1..=3 {
+            assert!(cache.known(&hash(n)).is_none(), "{n}");
+        }
+        assert_eq!(cache.hit(now, &hash(4)), None);
+        assert_eq!(cache.known(&hash(4)).unwrap().status, REVOKED);
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn the_bound_holds_at_every_size() {
+        let now = Instant::now();
+        for capacity in [2, 3, 63, 64, 100, 127, 128, 1000, 1024, 5000] {
+            let cache = cache(capacity);
+            for n in 0..6000 {
+                let status = if n % 3 == 0 {
+                    Status::NotRecorded
+                } else {
+                    Status::Valid
+                };
+                store(&cache, now, &answer(n, status, 7));
+            }
+            let len = cache.len();
+            assert!(len <= capacity, "{len} of {capacity}");
+            // Shards fill unevenly, and their sizes are rounded down.
+            assert!(
+                len * 4 >= capacity * 3 || capacity < 8,
+                "{len} of {capacity} is wasteful"
+            );
+        }
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        // 8 places, 1 of them for the unrecorded.
+        let (cache, now) = (cache(8), Instant::now());
+        for n in 0..7 {
+            store(&cache, now, &answer(n, Status::Valid, 7));
+        }
+        assert!(cache.hit(now, &hash(0)).is_some());
+        store(&cache, now, &answer(7, Status::Valid, 7));
+        assert!(cache.hit(now, &hash(0)).is_some());
+        assert!(cache.hit(now, &hash(1)).is_none());
+    }
+
+    #[test]
+    fn a_flood_of_unrecorded_certificates_pushes_out_no_recorded_one() {
+        let (cache, now) = (cache(1024), Instant::now());
+        for n in 0..500 {
+            store(&cache, now, &answer(n, Status::Valid, 7));
+        }
+        for n in 10_000..30_000 {
+            store(&cache, now, &answer(n, Status::NotRecorded, 7));
+        }
+        assert!((0..500).all(|n| cache.hit(now, &hash(n)).is_some()));
+    }
+
+    #[test]
+    fn a_certificate_has_one_place_whatever_its_status() {
+        let (cache, now) = (cache(64), Instant::now());
+        store(&cache, now, &answer(1, Status::NotRecorded, 7));
+        store(&cache, now, &answer(1, Status::Valid, 8));
+        assert_eq!(cache.len(), 1);
+        store(&cache, now, &answer(1, Status::NotRecorded, 9));
+        assert_eq!(cache.len(), 1);
+        assert_eq!(
+            cache.hit(now, &hash(1)).unwrap().status,
+            Status::NotRecorded
+        );
+    }
+
+    #[test]
+    fn a_hit_costs_well_under_a_microsecond() {
+        let (cache, now) = (cache(100_000), Instant::now());
+        let hashes: Vec<_> = (0..1000).map(hash).collect();
+        for n in 0..1000 {
+            store(&cache, now, &answer(n, Status::Valid, 7));
+        }
+        // The best of many rounds: others use this machine too.
+        let best = (0..200)
+            .map(|_| {
+                let begin = Instant::now();
+                assert!(hashes.iter().all(|hash| cache.hit(now, hash).is_some()));
+                begin.elapsed() / 1000
+            })
+            .min()
+            .unwrap();
+        assert!(best < Duration::from_micros(1), "{best:?}");
+    }
+}

@@ -59,30 +59,36 @@ impl ClientConfig {
     ///
     /// The first field that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let positive = |field, value: Duration| {
-            if value.is_zero() {
-                Err(ConfigError::Zero { field })
-            } else {
-                Ok(())
-            }
-        };
         if self.capacity < 2 {
             return Err(ConfigError::Capacity {
                 capacity: self.capacity,
             });
         }
-        positive("ttl", self.ttl)?;
-        positive("deadline", self.deadline)?;
-        positive("stream_idle", self.stream_idle)?;
-        positive("backoff_min", self.backoff_min)?;
+        for (field, value, may_be_zero) in [
+            ("ttl", self.ttl, false),
+            ("negative_ttl", self.negative_ttl, true),
+            ("deadline", self.deadline, false),
+            ("hedge_after", self.hedge_after, true),
+            ("stale_grace", self.stale_grace.unwrap_or_default(), true),
+            ("stream_idle", self.stream_idle, false),
+            ("backoff_min", self.backoff_min, false),
+            ("backoff_max", self.backoff_max, false),
+        ] {
+            if value.is_zero() && !may_be_zero {
+                return Err(ConfigError::Zero { field });
+            }
+            if value > MAX_DURATION {
+                return Err(ConfigError::TooLong { field, value });
+            }
+        }
         if self.max_inquiries == 0 {
             return Err(ConfigError::Zero {
                 field: "max_inquiries",
             });
         }
-        if self.change_buffer == 0 {
-            return Err(ConfigError::Zero {
-                field: "change_buffer",
+        if !(1..=MAX_CHANGE_BUFFER).contains(&self.change_buffer) {
+            return Err(ConfigError::ChangeBuffer {
+                change_buffer: self.change_buffer,
             });
         }
         if self.backoff_max < self.backoff_min {
@@ -114,6 +120,12 @@ impl Default for ClientConfig {
     }
 }
 
+/// The longest time that any field may state.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 86_400);
+
+/// The largest change buffer; its places are taken when the client starts.
+const MAX_CHANGE_BUFFER: usize = 1 << 20;
+
 /// Why a client could not be started.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
@@ -132,12 +144,26 @@ pub enum ConfigError {
         /// The capacity as given.
         capacity: usize,
     },
+    /// There is no room for any change, or more than is sensible.
+    #[error("change_buffer is {change_buffer}, but must be from 1 to {MAX_CHANGE_BUFFER}")]
+    ChangeBuffer {
+        /// The buffer as given.
+        change_buffer: usize,
+    },
     /// There is nobody to ask.
     #[error("no source is given; at least one is needed")]
     NoSource,
     /// [`Client::spawn`](crate::Client::spawn) was called outside a Tokio runtime.
     #[error("Client::spawn must be called within a Tokio runtime (Runtime::enter, or from a task)")]
     NoRuntime,
+    /// A time is longer than a year.
+    #[error("{field} is {value:?}, but must be at most a year")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: Duration,
+    },
     /// A source's URL cannot be used.
     #[error("source URL {url:?}: {expected}")]
     Url {
@@ -191,10 +217,18 @@ mod tests {
                 field: "max_inquiries"
             })
         );
+        for change_buffer in [0, MAX_CHANGE_BUFFER + 1] {
+            assert_eq!(
+                with(|c| c.change_buffer = change_buffer),
+                Err(ConfigError::ChangeBuffer { change_buffer })
+            );
+        }
+        let value = MAX_DURATION + Duration::from_nanos(1);
         assert_eq!(
-            with(|c| c.change_buffer = 0),
-            Err(ConfigError::Zero {
-                field: "change_buffer"
+            with(|c| c.stale_grace = Some(value)),
+            Err(ConfigError::TooLong {
+                field: "stale_grace",
+                value
             })
         );
         let max = Duration::from_millis(1);

@@ -19,12 +19,21 @@ const PROBE: CertificateHash = CertificateHash::from_octets([0; 32]);
 
 /// Follows until the client is shut down.
 pub(crate) async fn follow(shared: Arc<Shared>) {
+    // However this task ends, the gauge must not go on saying that the stream is up.
+    let _down_at_the_end = Down(&shared);
     let mut stop = shared.stop.subscribe();
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         never = Follower::new(&shared).run() => match never {},
     }
-    shared.counters().stream_up.store(false, Ordering::Relaxed);
+}
+
+struct Down<'a>(&'a Shared);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        self.0.counters().stream_up.store(false, Ordering::Relaxed);
+    }
 }
 
 struct Follower<'a> {

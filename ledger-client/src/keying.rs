@@ -55,15 +55,20 @@ impl Hasher for KeyHasher {
                 .map_or(0, u64::from_le_bytes)
         };
         let [low, high] = self.seed;
-        let product = u128::from(word(0) ^ low ^ self.state) * u128::from(word(8) ^ high);
-        // Folding brings the product's well-mixed middle into both ends, which the table uses.
-        let [upper, lower] = [(product >> 64) as u64, product as u64];
-        self.state = upper ^ lower;
+        let mixed = fold(word(0) ^ low ^ self.state, word(8) ^ high);
+        // Once more, as one multiplication leaves traces of keys that differ in one of the two words only.
+        self.state = fold(mixed ^ high, low | 1);
     }
 
     fn write_usize(&mut self, _length: usize) {
         // All keys have the same length: their length prefix distinguishes nothing.
     }
+}
+
+/// Multiplies, and brings the product's well-mixed middle into both ends, which hash tables use.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]

@@ -328,3 +328,251 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::{BlockTime, ChainId, RevocationReason, Status};
+
+    use super::*;
+    use crate::cache::Lifetimes;
+
+    const TTL: Duration = Duration::from_secs(60);
+    const NEGATIVE_TTL: Duration = Duration::from_secs(5);
+    const LIMIT: usize = 4;
+    const SUSPENDED: Status = Status::Suspended {
+        since: BlockTime(3),
+    };
+    const REVOKED: Status = Status::Revoked {
+        reason: RevocationReason::KeyCompromise,
+        time: BlockTime(4),
+    };
+
+    fn knowledge() -> Knowledge {
+        let seed = KeySeed::new([3, 5]);
+        let lifetimes = Lifetimes {
+            ttl: TTL,
+            negative_ttl: NEGATIVE_TTL,
+        };
+        Knowledge::new(Cache::new(64, lifetimes, seed), seed, LIMIT, None)
+    }
+
+    fn hash(n: u8) -> CertificateHash {
+        CertificateHash::from_octets([n; 32])
+    }
+
+    fn answer(n: u8, status: Status, height: u64) -> StatusAnswer {
+        StatusAnswer {
+            hash: hash(n),
+            status,
+            class: None,
+            not_after: None,
+            height: Height(height),
+            block_time: BlockTime(8),
+            chain: ChainId::from_octets([9; 32]),
+        }
+    }
+
+    fn event(n: u8, status: Status, height: u64) -> StatusEvent {
+        StatusEvent {
+            height: Height(height),
+            index: 0,
+            hash: hash(n),
+            status,
+        }
+    }
+
+    fn run(knowledge: &Knowledge, now: Instant, n: u8) -> (InquiryId, Waiting) {
+        match knowledge.join(now, &hash(n)) {
+            Join::Run(id, waiting) => (id, waiting),
+            other => panic!("no new inquiry but {other:?}"),
+        }
+    }
+
+    fn outcome(waiting: &Waiting) -> Answer {
+        waiting
+            .borrow()
+            .clone()
+            .expect("no outcome yet")
+            .expect("no answer")
+    }
+
+    #[test]
+    fn the_second_joins_the_first_and_both_have_the_answer() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (id, first) = run(&knowledge, now, 1);
+        let Join::Wait(second) = knowledge.join(now, &hash(1)) else {
+            panic!("two inquiries")
+        };
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 7))
+            .unwrap();
+        assert!(outcome(&first).is_valid());
+        assert_eq!(outcome(&first), outcome(&second));
+        assert!(matches!(knowledge.join(now, &hash(1)), Join::Hit(_)));
+        assert_eq!(knowledge.gauges().0, 0);
+    }
+
+    #[test]
+    fn an_event_after_the_answer_replaces_it() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (id, waiting) = run(&knowledge, now, 1);
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 7))
+            .unwrap();
+        knowledge.event(now, &event(1, REVOKED, 8));
+        let Join::Hit(hit) = knowledge.join(now, &hash(1)) else {
+            panic!("no hit")
+        };
+        assert_eq!(hit.status, REVOKED);
+        // A waiter that was not scheduled in between hears the newer word as well.
+        assert_eq!(
+            knowledge.latest(&hash(1), outcome(&waiting)).status,
+            REVOKED
+        );
+    }
+
+    #[test]
+    fn an_event_before_the_answer_is_believed_rather_than_the_older_answer() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (id, waiting) = run(&knowledge, now, 1);
+        knowledge.event(now, &event(1, REVOKED, 8));
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 7))
+            .unwrap();
+        assert_eq!(outcome(&waiting).status, REVOKED);
+        assert_eq!(outcome(&waiting).height, Height(8));
+        let Join::Hit(hit) = knowledge.join(now, &hash(1)) else {
+            panic!("no hit")
+        };
+        assert_eq!(hit.status, REVOKED);
+        assert_eq!(knowledge.counters().snapshot().overtaken, 1);
+    }
+
+    #[test]
+    fn a_resumption_on_the_way_is_believed_too_but_not_cached() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (id, waiting) = run(&knowledge, now, 1);
+        knowledge.event(now, &event(1, SUSPENDED, 7));
+        knowledge.event(now, &event(1, Status::Valid, 8));
+        knowledge.settle(now, id, &answer(1, SUSPENDED, 7)).unwrap();
+        assert_eq!(outcome(&waiting).status, Status::Valid);
+        assert!(matches!(knowledge.join(now, &hash(1)), Join::Run(..)));
+    }
+
+    #[test]
+    fn an_answer_of_the_events_block_or_later_is_believed() {
+        for height in [8, 9] {
+            let (knowledge, now) = (knowledge(), Instant::now());
+            let (id, waiting) = run(&knowledge, now, 1);
+            knowledge.event(now, &event(1, SUSPENDED, 8));
+            knowledge
+                .settle(now, id, &answer(1, Status::Valid, height))
+                .unwrap();
+            assert!(outcome(&waiting).is_valid());
+        }
+    }
+
+    #[test]
+    fn an_answer_behind_an_expired_one_is_the_sources_failure() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (id, _) = run(&knowledge, now, 1);
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 7))
+            .unwrap();
+        let later = now + TTL;
+        let (id, waiting) = run(&knowledge, later, 1);
+        let refused = knowledge.settle(later, id, &answer(1, Status::Valid, 6));
+        assert_eq!(
+            refused,
+            Err(SourceError::Behind {
+                answer: 6,
+                known: 7
+            })
+        );
+        assert_eq!(*waiting.borrow(), None, "the inquiry goes on");
+        knowledge
+            .settle(later, id, &answer(1, Status::Valid, 7))
+            .unwrap();
+        assert!(outcome(&waiting).is_valid());
+    }
+
+    #[test]
+    fn an_answer_older_than_the_stream_is_not_kept_for_long() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        knowledge.begin(Height(10));
+        let (id, _) = run(&knowledge, now, 1);
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 9))
+            .unwrap();
+        let (id, _) = run(&knowledge, now, 2);
+        knowledge
+            .settle(now, id, &answer(2, Status::Valid, 10))
+            .unwrap();
+        assert_eq!(knowledge.counters().snapshot().lagging, 1);
+        let later = now + NEGATIVE_TTL;
+        assert!(matches!(knowledge.join(later, &hash(1)), Join::Run(..)));
+        assert!(matches!(knowledge.join(later, &hash(2)), Join::Hit(_)));
+    }
+
+    #[test]
+    fn an_inquiry_over_a_gap_is_not_kept_for_long() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        knowledge.begin(Height(10));
+        let (id, _) = run(&knowledge, now, 1);
+        knowledge.resynchronise(now, Height(20));
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 19))
+            .unwrap();
+        assert_eq!(knowledge.counters().snapshot().lagging, 1);
+        // Progress of the stream alone is no gap: its events for this certificate were heard.
+        let (id, _) = run(&knowledge, now, 2);
+        knowledge.reached(Height(30));
+        knowledge
+            .settle(now, id, &answer(2, Status::Valid, 29))
+            .unwrap();
+        assert_eq!(knowledge.counters().snapshot().lagging, 1);
+    }
+
+    #[test]
+    fn the_stream_begins_before_the_oldest_answer() {
+        let (untouched, knowledge, now) = (knowledge(), knowledge(), Instant::now());
+        assert_eq!(untouched.begin(Height(12)), Height(12));
+        for (n, height) in [(1, 7), (2, 5), (3, 9)] {
+            let (id, _) = run(&knowledge, now, n);
+            knowledge
+                .settle(now, id, &answer(n, Status::Valid, height))
+                .unwrap();
+        }
+        assert_eq!(knowledge.begin(Height(12)), Height(5));
+    }
+
+    #[test]
+    fn the_bound_on_inquiries_refuses_new_ones_only() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let running: Vec<_> = (1..=4).map(|n| run(&knowledge, now, n)).collect();
+        let Join::Full(refused) = knowledge.join(now, &hash(5)) else {
+            panic!("no bound")
+        };
+        assert_eq!(refused, Err(Unavailable::Overloaded { limit: LIMIT }));
+        assert!(matches!(knowledge.join(now, &hash(1)), Join::Wait(_)));
+        knowledge
+            .settle(now, running[0].0, &answer(1, Status::Valid, 7))
+            .unwrap();
+        assert!(matches!(knowledge.join(now, &hash(5)), Join::Run(..)));
+        assert_eq!(knowledge.counters().snapshot().overloaded, 1);
+    }
+
+    #[test]
+    fn a_late_end_of_an_inquiry_leaves_its_successor_alone() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        let (first, waiting) = run(&knowledge, now, 1);
+        knowledge.abandon(first, &hash(1));
+        assert_eq!(*waiting.borrow(), Some(Err(Unavailable::Abandoned)));
+        let (_, waiting) = run(&knowledge, now, 1);
+        knowledge.abandon(first, &hash(1));
+        knowledge
+            .settle(now, first, &answer(1, Status::Valid, 7))
+            .unwrap();
+        assert_eq!(*waiting.borrow(), None);
+    }
+}

@@ -46,3 +46,124 @@ pub(crate) fn without_answer(
         _ => Err(failure),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::{BlockTime, CertificateHash, ChainId, Height, RevocationReason, StatusAnswer};
+
+    use super::*;
+    use crate::{
+        cache::{Cache, Coverage, Lifetimes},
+        keying::KeySeed,
+        source::SourceError,
+    };
+
+    const TTL: Duration = Duration::from_secs(60);
+    const GRACE: Option<Duration> = Some(Duration::from_secs(30));
+    const REVOKED: Status = Status::Revoked {
+        reason: RevocationReason::KeyCompromise,
+        time: BlockTime(1),
+    };
+
+    fn entry(now: Instant, status: Status) -> Entry {
+        let cache = Cache::new(
+            8,
+            Lifetimes {
+                ttl: TTL,
+                negative_ttl: TTL,
+            },
+            KeySeed::new([1, 2]),
+        );
+        let hash = CertificateHash::from_octets([1; 32]);
+        let answer = StatusAnswer {
+            hash,
+            status,
+            class: None,
+            not_after: None,
+            height: Height(7),
+            block_time: BlockTime(8),
+            chain: ChainId::from_octets([0; 32]),
+        };
+        cache.store(now, &answer, Coverage::Full).unwrap();
+        cache.known(&hash).unwrap()
+    }
+
+    fn outage() -> Unavailable {
+        Unavailable::Sources {
+            tried: 1,
+            last: SourceError::WrongHash,
+        }
+    }
+
+    #[test]
+    fn without_knowledge_or_grace_it_fails_closed() {
+        let now = Instant::now();
+        assert_eq!(without_answer(now, None, GRACE, outage()), Err(outage()));
+        for status in [
+            Status::Valid,
+            Status::Suspended {
+                since: BlockTime(1),
+            },
+            Status::NotRecorded,
+        ] {
+            let known = Some(entry(now, status));
+            assert_eq!(
+                without_answer(now + TTL, known, None, outage()),
+                Err(outage())
+            );
+        }
+    }
+
+    #[test]
+    fn a_revocation_outlives_every_failure() {
+        let now = Instant::now();
+        let long_after = now + Duration::from_secs(86_400);
+        for failure in [
+            outage(),
+            Unavailable::Deadline {
+                after: TTL,
+                last: None,
+            },
+            Unavailable::Overloaded { limit: 1 },
+        ] {
+            let (answer, why) =
+                without_answer(long_after, Some(entry(now, REVOKED)), None, failure).unwrap();
+            assert_eq!((answer.status, answer.origin), (REVOKED, Origin::Stale));
+            assert_eq!(why, Some(Remembered::Revoked));
+        }
+    }
+
+    #[test]
+    fn the_grace_ends_when_it_says() {
+        let now = Instant::now();
+        let known = Some(entry(now, Status::Valid));
+        let ends = now + TTL + Duration::from_secs(30);
+        let (answer, why) =
+            without_answer(ends - Duration::from_nanos(1), known, GRACE, outage()).unwrap();
+        assert_eq!(
+            (answer.status, answer.origin),
+            (Status::Valid, Origin::Stale)
+        );
+        assert_eq!(why, Some(Remembered::WithinGrace));
+        assert_eq!(without_answer(ends, known, GRACE, outage()), Err(outage()));
+    }
+
+    #[test]
+    fn overload_and_shut_down_get_no_grace() {
+        let now = Instant::now();
+        let known = Some(entry(now, Status::Valid));
+        for failure in [Unavailable::Overloaded { limit: 1 }, Unavailable::ShutDown] {
+            assert_eq!(
+                without_answer(now + TTL, known, GRACE, failure.clone()),
+                Err(failure)
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_event_refreshed_meanwhile_is_no_stale_answer() {
+        let now = Instant::now();
+        let (answer, why) = without_answer(now, Some(entry(now, REVOKED)), None, outage()).unwrap();
+        assert_eq!((answer.origin, why), (Origin::Cache, None));
+    }
+}
