@@ -457,7 +457,7 @@ mod tests {
                 critical,
                 body: &[0xab, 0xcd],
             };
-            assert_eq!(*payloads, [unknown.clone()]);
+            assert_eq!(payloads.as_ref(), core::slice::from_ref(&unknown));
             assert_eq!(message_with(&unknown).unwrap()[28..], chain);
         }
     }

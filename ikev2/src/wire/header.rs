@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn flags_nobody_knows_are_ignored() {
-        let datagram = with(19, &[0xff & !INITIATOR]);
+        let datagram = with(19, &[!INITIATOR]);
         let flags = Message::decode(&datagram).unwrap().header.flags;
         assert_eq!(
             flags,

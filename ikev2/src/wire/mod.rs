@@ -53,6 +53,8 @@ mod ke;
 mod message;
 mod nonce;
 mod notify;
+#[cfg(test)]
+mod properties;
 mod reader;
 mod sa;
 mod sealed;
