@@ -272,3 +272,187 @@ fn is_wide(sa: &OutboundSa) -> bool {
     let mut remote = sa.selectors().remote().iter();
     remote.any(|selector| selector.single_host().is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::icmp::Echo;
+    use crate::{InboundConfig, OutboundConfig, SaKeys, Selector, Selectors, Suite};
+
+    fn spi(value: u32) -> Spi {
+        Spi::new(value).unwrap()
+    }
+
+    fn keys(spi: u32) -> SaKeys {
+        let mut keymat = [9; 20];
+        keymat[..4].copy_from_slice(&spi.to_be_bytes());
+        SaKeys::new(Suite::Aes128Gcm16, &keymat).unwrap()
+    }
+
+    fn outbound_to(value: u32, remote: Vec<Selector>) -> OutboundSa {
+        let selectors = Selectors::new(vec![Selector::any_v4()], remote).unwrap();
+        OutboundSa::new(OutboundConfig::new(spi(value), keys(value), selectors))
+    }
+
+    fn inbound(value: u32) -> InboundSa {
+        let selectors = Selectors::new(vec![Selector::any_v4()], vec![Selector::any_v4()]);
+        InboundSa::new(InboundConfig::new(
+            spi(value),
+            keys(value),
+            selectors.unwrap(),
+        ))
+    }
+
+    fn host(last: u8) -> Selector {
+        Selector::host([10, 0, 0, last].into())
+    }
+
+    fn ping(last: u8) -> PacketBuffer {
+        let mut buffer = PacketBuffer::new(100);
+        let echo = Echo::request([192, 0, 2, 1].into(), [10, 0, 0, last].into(), 1, 1, b"");
+        let length = echo.encode(buffer.space()).unwrap();
+        buffer.set_inner_len(length).unwrap();
+        buffer
+    }
+
+    /// The SPI that a packet to this host is sealed for.
+    fn sealed_for<T>(database: &mut SaDatabase<T>, last: u8) -> Result<u32, SealError> {
+        let mut buffer = ping(last);
+        let (sealed, _) = database.seal(&mut buffer)?;
+        Ok(peek_spi(sealed.packet).unwrap().get())
+    }
+
+    #[test]
+    fn packets_find_their_sa_and_bring_the_tag_back() {
+        let mut database = SaDatabase::new(10);
+        for last in 1..=3 {
+            let sa = outbound_to(1000 + u32::from(last), vec![host(last)]);
+            database.insert_outbound(sa, last).unwrap();
+            database
+                .insert_inbound(inbound(1000 + u32::from(last)), last)
+                .unwrap();
+        }
+        for last in 1..=3 {
+            let mut buffer = ping(last);
+            let (sealed, tag) = database.seal(&mut buffer).unwrap();
+            assert_eq!(*tag, last);
+            let mut packet = sealed.packet.to_vec();
+            let (inner, tag) = database.open(&mut packet).unwrap();
+            assert_eq!(inner.header.destination, IpAddr::from([10, 0, 0, last]));
+            assert_eq!(*tag, last);
+            *tag += 100;
+        }
+        assert_eq!(database.inbound(spi(1002)).unwrap().1, &102);
+        assert!(matches!(
+            sealed_for(&mut database, 4),
+            Err(SealError::NoSa(_))
+        ));
+        assert_eq!(database.no_sa(), 1);
+    }
+
+    #[test]
+    fn unknown_spis_are_counted() {
+        let mut database = SaDatabase::<()>::new(10);
+        database.insert_inbound(inbound(1000), ()).unwrap();
+        assert_eq!(
+            database.open(&mut [0, 0, 3, 0xe9, 0, 0, 0, 1]).unwrap_err(),
+            OpenError::UnknownSpi(1001)
+        );
+        assert_eq!(
+            database.open(&mut [0, 0]).unwrap_err(),
+            OpenError::TooShort { got: 2 }
+        );
+        assert_eq!(database.unknown_spi(), 2);
+        database.remove_inbound(spi(1000)).unwrap();
+        assert!(database.open(&mut [0, 0, 3, 0xe8, 0, 0, 0, 1]).is_err());
+    }
+
+    #[test]
+    fn the_successor_takes_over_and_the_predecessor_can_go() {
+        let mut database = SaDatabase::new(10);
+        let old = database
+            .insert_outbound(outbound_to(1000, vec![host(1)]), ())
+            .unwrap();
+        assert_eq!(sealed_for(&mut database, 1), Ok(1000));
+        let new = database
+            .insert_outbound(outbound_to(2000, vec![host(1)]), ())
+            .unwrap();
+        assert_eq!(sealed_for(&mut database, 1), Ok(2000));
+        assert!(database.remove_outbound(old).is_some());
+        assert!(database.remove_outbound(old).is_none());
+        assert_eq!(sealed_for(&mut database, 1), Ok(2000));
+        assert!(database.remove_outbound(new).is_some());
+        assert!(sealed_for(&mut database, 1).is_err());
+        assert!(database.hosts.is_empty() && database.wide.is_empty());
+    }
+
+    #[test]
+    fn hosts_come_before_ranges() {
+        let mut database = SaDatabase::new(10);
+        let narrow = database
+            .insert_outbound(outbound_to(1000, vec![host(1), host(1)]), ())
+            .unwrap();
+        let wide = outbound_to(2000, vec![Selector::any_v4()]);
+        let wide = database.insert_outbound(wide, ()).unwrap();
+        assert_eq!(sealed_for(&mut database, 1), Ok(1000));
+        assert_eq!(sealed_for(&mut database, 2), Ok(2000));
+        database.remove_outbound(narrow).unwrap();
+        assert_eq!(sealed_for(&mut database, 1), Ok(2000));
+        database.remove_outbound(wide).unwrap();
+        assert_eq!(database.outbound_len(), 0);
+    }
+
+    #[test]
+    fn a_host_sa_for_other_ports_leaves_the_rest_to_a_wide_one() {
+        let mut database = SaDatabase::new(10);
+        let udp_only = host(1).with_protocol(17);
+        database
+            .insert_outbound(outbound_to(1000, vec![udp_only]), ())
+            .unwrap();
+        database
+            .insert_outbound(outbound_to(2000, vec![Selector::any_v4()]), ())
+            .unwrap();
+        assert_eq!(sealed_for(&mut database, 1), Ok(2000));
+    }
+
+    #[test]
+    fn the_bounds_hold() {
+        let mut database = SaDatabase::new(2);
+        for value in [1000, 1001] {
+            database.insert_inbound(inbound(value), ()).unwrap();
+            database
+                .insert_outbound(outbound_to(value, vec![host(1)]), ())
+                .unwrap();
+        }
+        assert_eq!(
+            database.insert_inbound(inbound(1000), ()),
+            Err(InsertError::SpiTaken(spi(1000)))
+        );
+        assert_eq!(
+            database.insert_inbound(inbound(1002), ()),
+            Err(InsertError::Full { limit: 2 })
+        );
+        assert_eq!(
+            database.insert_outbound(outbound_to(1002, vec![host(1)]), ()),
+            Err(InsertError::Full { limit: 2 })
+        );
+        assert_eq!((database.inbound_len(), database.outbound_len()), (2, 2));
+        database.remove_inbound(spi(1000)).unwrap();
+        assert!(database.insert_inbound(inbound(1002), ()).is_ok());
+
+        let mut database = SaDatabase::new(usize::MAX);
+        for value in 0..MAX_WIDE_OUTBOUND {
+            let sa = outbound_to(1000 + value as u32, vec![Selector::any_v4()]);
+            database.insert_outbound(sa, ()).unwrap();
+        }
+        assert_eq!(
+            database.insert_outbound(outbound_to(1000, vec![Selector::any_v4()]), ()),
+            Err(InsertError::TooManyWide)
+        );
+        assert!(
+            database
+                .insert_outbound(outbound_to(1000, vec![host(1)]), ())
+                .is_ok()
+        );
+    }
+}

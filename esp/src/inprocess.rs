@@ -228,3 +228,157 @@ enum Unanswered {
     Unreachable,
     Unserved,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core() -> CoreNetwork {
+        CoreNetwork::new(vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "2001:db8::/64".parse().unwrap(),
+        ])
+    }
+
+    fn ping(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        let echo = Echo::request(source, destination, 7, 9, payload);
+        let mut packet = vec![0; echo.encoded_len()];
+        echo.encode(&mut packet).unwrap();
+        packet
+    }
+
+    /// UDP from 10.0.0.7 or 2001:db8:1::7 to the core network.
+    fn udp(v6: bool, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+        let (source, destination): (IpAddr, IpAddr) = if v6 {
+            (
+                "2001:db8:1::7".parse().unwrap(),
+                "2001:db8::1".parse().unwrap(),
+            )
+        } else {
+            ("10.0.0.7".parse().unwrap(), "192.0.2.1".parse().unwrap())
+        };
+        let length = UDP_HEADER_LEN + payload.len();
+        let mut packet = vec![0; 40];
+        let header = emit_header(&mut packet, source, destination, UDP, length).unwrap();
+        packet.truncate(header);
+        let mut datagram = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+        datagram.extend_from_slice(&(length as u16).to_be_bytes());
+        datagram.extend_from_slice(&[0, 0]);
+        datagram.extend_from_slice(payload);
+        let pseudo = Checksum::pseudo_header(source, destination, UDP, length);
+        let sum = pseudo.add(&datagram).finish();
+        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+        packet.extend_from_slice(&datagram);
+        packet
+    }
+
+    fn answer(core: &mut CoreNetwork, packet: &[u8]) -> Option<Vec<u8>> {
+        core.deliver(packet).unwrap();
+        let mut buf = [0; 2000];
+        let length = core.receive(&mut buf).unwrap()?;
+        Some(buf[..length].to_vec())
+    }
+
+    #[test]
+    fn pings_are_answered_in_both_families() {
+        let mut core = core();
+        for (source, destination) in [("10.0.0.7", "192.0.2.77"), ("2001:db8:1::7", "2001:db8::5")]
+        {
+            let request = ping(source, destination, b"abcdefg");
+            let reply = answer(&mut core, &request).unwrap();
+            let reply = Echo::decode(&reply).unwrap();
+            assert_eq!(reply, Echo::decode(&request).unwrap().reply());
+        }
+        assert_eq!(core.counters().answered, 2);
+    }
+
+    #[test]
+    fn udp_echo_is_answered_with_right_checksums() {
+        let mut core = core();
+        for v6 in [false, true] {
+            for payload in [&b""[..], b"x", b"hello, world"] {
+                let reply = answer(&mut core, &udp(v6, (5000, 7), payload)).unwrap();
+                let header = InnerHeader::parse(&reply).unwrap();
+                assert_eq!(
+                    header.ports,
+                    Ports::Known {
+                        source: 7,
+                        destination: 5000
+                    }
+                );
+                let datagram = &reply[header.transport..];
+                assert_eq!(&datagram[UDP_HEADER_LEN..], payload);
+                let pseudo =
+                    Checksum::pseudo_header(header.source, header.destination, UDP, datagram.len());
+                assert_eq!(pseudo.add(datagram).finish(), 0);
+                if !v6 {
+                    assert_eq!(Checksum::default().add(&reply[..20]).finish(), 0);
+                }
+            }
+        }
+        // Without a checksum: allowed on IPv4 only.
+        let mut packet = udp(false, (5000, 7), b"x");
+        packet[26..28].fill(0);
+        assert!(answer(&mut core, &packet).is_some());
+        let mut packet = udp(true, (5000, 7), b"x");
+        packet[46..48].fill(0);
+        assert!(answer(&mut core, &packet).is_none());
+        assert_eq!(core.counters().malformed, 1);
+    }
+
+    #[test]
+    fn everything_else_is_dropped_and_counted() {
+        let mut core = core();
+        assert!(answer(&mut core, &ping("10.0.0.7", "192.0.3.1", b"")).is_none());
+        assert_eq!(core.counters().unreachable, 1);
+        for unserved in [
+            udp(false, (5000, 53), b"x"),
+            udp(false, (7, 7), b"loop"),
+            ping("192.0.2.9", "192.0.2.1", b"from inside"),
+        ] {
+            assert!(answer(&mut core, &unserved).is_none());
+        }
+        let (source, own) = ("10.0.0.7".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let mut reply = vec![0; 28];
+        Echo::request(own, source, 1, 1, b"")
+            .reply()
+            .encode(&mut reply)
+            .unwrap();
+        assert!(
+            answer(&mut core, &reply).is_none(),
+            "a reply is not answered"
+        );
+        assert_eq!(core.counters().unserved, 4);
+
+        let good = udp(false, (5000, 7), b"payload");
+        for at in 0..good.len() {
+            let mut wrong = good.clone();
+            wrong[at] ^= 0x01;
+            assert!(answer(&mut core, &wrong).is_none(), "octet {at}");
+        }
+        for length in 0..good.len() {
+            assert!(answer(&mut core, &good[..length]).is_none());
+        }
+        assert_eq!(core.counters().answered, 0);
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let mut core = CoreNetwork::with_queue(vec!["192.0.2.1/32".parse().unwrap()], 2);
+        let request = ping("10.0.0.7", "192.0.2.1", b"x");
+        for _ in 0..5 {
+            core.deliver(&request).unwrap();
+        }
+        assert_eq!(core.pending(), 2);
+        assert_eq!(core.counters().overflow, 3);
+        let mut buf = [0; 2000];
+        assert_eq!(core.receive(&mut buf).unwrap(), Some(29));
+        // Too small a buffer loses the packet, once.
+        assert!(core.receive(&mut buf[..10]).is_err());
+        assert_eq!(core.receive(&mut buf).unwrap(), None);
+        core.deliver(&request).unwrap();
+        assert_eq!(core.pending(), 1);
+        assert!(core.poll_fd().is_none());
+    }
+}

@@ -28,7 +28,7 @@ pub enum Expiry {
 #[derive(Debug)]
 pub(crate) struct Meter {
     lifetime: Lifetime,
-    packets: u64,
+    pub(crate) packets: u64,
     bytes: u64,
     signalled: Option<Expiry>,
 }

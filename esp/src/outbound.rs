@@ -323,3 +323,216 @@ fn no_room(octets: &[u8], inner_len: usize) -> SealError {
         needed: inner_len.saturating_add(HEADROOM + TAILROOM),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::icmp::Echo;
+    use crate::{InboundConfig, InboundSa, Selector};
+
+    fn keys() -> SaKeys {
+        SaKeys::new(Suite::Aes256Gcm16, &[0x17; 36]).unwrap()
+    }
+
+    fn spi() -> Spi {
+        Spi::new(0xdead_beef).unwrap()
+    }
+
+    fn selectors() -> Selectors {
+        Selectors::new(
+            vec![Selector::any_v4(), Selector::any_v6()],
+            vec![
+                Selector::host("192.0.2.1".parse().unwrap()),
+                Selector::host("2001:db8::1".parse().unwrap()),
+            ],
+        )
+        .unwrap()
+    }
+
+    fn sender(esn: bool) -> OutboundSa {
+        let mut config = OutboundConfig::new(spi(), keys(), selectors());
+        config.esn = esn;
+        OutboundSa::new(config)
+    }
+
+    fn receiver(esn: bool) -> InboundSa {
+        let selectors = Selectors::new(selectors().remote().to_vec(), selectors().local().to_vec());
+        let mut config = InboundConfig::new(spi(), keys(), selectors.unwrap());
+        config.esn = esn;
+        InboundSa::new(config)
+    }
+
+    fn filled(source: &str, destination: &str) -> PacketBuffer {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        let mut buffer = PacketBuffer::new(200);
+        let echo = Echo::request(source, destination, 1, 1, b"12345");
+        let length = echo.encode(buffer.space()).unwrap();
+        buffer.set_inner_len(length).unwrap();
+        buffer
+    }
+
+    fn ping() -> PacketBuffer {
+        filled("10.0.0.7", "192.0.2.1")
+    }
+
+    #[test]
+    fn the_packet_is_laid_out_as_rfc_4303_says() {
+        let mut sa = sender(false);
+        let mut buffer = ping();
+        let sealed = sa.seal(&mut buffer).unwrap();
+        assert_eq!(sealed.sequence, 1);
+        // SPI, sequence number, IV; 33 octets of packet, 1 of padding, 2 of trailer; ICV.
+        assert_eq!(sealed.packet[..4], [0xde, 0xad, 0xbe, 0xef]);
+        assert_eq!(sealed.packet[4..8], [0, 0, 0, 1]);
+        assert_eq!(sealed.packet.len(), 16 + 36 + 16);
+        let mut second = ping();
+        let second = sa.seal(&mut second).unwrap();
+        assert_ne!(second.packet[8..16], sealed.packet[8..16], "IVs differ");
+    }
+
+    #[test]
+    fn both_families_go_through() {
+        let (mut sender, mut receiver) = (sender(true), receiver(true));
+        for (source, destination) in [("10.0.0.7", "192.0.2.1"), ("2001:db8::7", "2001:db8::1")] {
+            let mut buffer = filled(source, destination);
+            let inner = buffer.inner().to_vec();
+            let mut packet = sender.seal(&mut buffer).unwrap().packet.to_vec();
+            assert_eq!(receiver.open(&mut packet).unwrap().packet, inner);
+        }
+    }
+
+    #[test]
+    fn extended_numbers_roll_over_2_to_the_32() {
+        let (mut sender, mut receiver) = (sender(true), receiver(true));
+        let border = 1_u64 << 32;
+        sender.sequence = border - 2000;
+        let mut late = None;
+        for step in 0..4000 {
+            let mut buffer = ping();
+            let sealed = sender.seal(&mut buffer).unwrap();
+            let sequence = border - 2000 + step + 1;
+            assert_eq!(sealed.sequence, sequence);
+            let mut packet = sealed.packet.to_vec();
+            let low = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+            assert_eq!(u64::from(low), sequence % border);
+            if sequence == border - 10 {
+                late = Some(packet);
+                continue;
+            }
+            assert_eq!(receiver.open(&mut packet).unwrap().sequence, sequence);
+            // One from before the border comes just behind it.
+            if sequence == border + 5 {
+                let mut packet = late.take().unwrap();
+                let mut again = packet.clone();
+                assert_eq!(receiver.open(&mut again).unwrap().sequence, border - 10);
+                assert!(receiver.open(&mut packet).is_err(), "and only once");
+            }
+        }
+        assert_eq!(receiver.highest_sequence(), border + 2000);
+    }
+
+    #[test]
+    fn nothing_is_sealed_once_the_numbers_are_used_up() {
+        for (esn, last) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
+            let mut sa = sender(esn);
+            sa.sequence = last - 1;
+            let mut buffer = ping();
+            assert_eq!(sa.seal(&mut buffer).unwrap().sequence, last);
+            for _ in 0..2 {
+                let mut buffer = ping();
+                let inner = buffer.inner().to_vec();
+                assert_eq!(sa.seal(&mut buffer).unwrap_err(), SealError::Exhausted);
+                // Nor has the plaintext been touched or a number been reused.
+                assert!(inner.starts_with(&[0x45]));
+                assert_eq!(sa.sequence(), last);
+            }
+            assert_eq!(sa.counters().exhausted, 2);
+        }
+    }
+
+    #[test]
+    fn short_numbers_ask_for_a_successor_in_time() {
+        let mut config = OutboundConfig::new(spi(), keys(), selectors());
+        config.esn = false;
+        // A limit beyond the numbers does not put it off.
+        config.lifetime.soft_packets = Some(u64::MAX);
+        let mut sa = OutboundSa::new(config);
+        sa.sequence = SOFT_32_BIT_PACKETS - 2;
+        sa.meter.packets = sa.sequence;
+        let mut seal = || sa.seal(&mut ping()).unwrap().expiry;
+        assert_eq!([seal(), seal(), seal()], [None, Some(Expiry::Soft), None]);
+
+        let mut sa = sender(true);
+        sa.sequence = u32::MAX.into();
+        sa.meter.packets = sa.sequence;
+        assert_eq!(sa.seal(&mut ping()).unwrap().expiry, None);
+    }
+
+    #[test]
+    fn lifetimes_signal_and_then_refuse() {
+        let mut config = OutboundConfig::new(spi(), keys(), selectors());
+        // Each ping is 36 octets for the cipher.
+        config.lifetime = Lifetime {
+            soft_bytes: Some(72),
+            hard_bytes: Some(100),
+            ..Lifetime::default()
+        };
+        let mut sa = OutboundSa::new(config);
+        let mut seal = || sa.seal(&mut ping()).map(|sealed| sealed.expiry);
+        assert_eq!(seal(), Ok(None));
+        assert_eq!(seal(), Ok(Some(Expiry::Soft)));
+        assert_eq!(seal(), Ok(Some(Expiry::Hard)));
+        assert_eq!(seal(), Err(SealError::Expired));
+        assert_eq!(sa.counters().expired, 1);
+        assert_eq!(sa.counters().packets, 3);
+    }
+
+    #[test]
+    fn foreign_and_malformed_packets_use_no_number() {
+        let mut sa = sender(true);
+        let mut buffer = filled("10.0.0.7", "192.0.2.2");
+        assert!(matches!(
+            sa.seal(&mut buffer),
+            Err(SealError::Selector(flow)) if flow.destination.to_string() == "192.0.2.2"
+        ));
+        // An empty buffer, so also a second seal of the same one.
+        assert!(matches!(sa.seal(&mut buffer), Err(SealError::Inner(_))));
+        buffer.fill(&[0; 40]).unwrap();
+        assert_eq!(
+            sa.seal(&mut buffer).unwrap_err(),
+            SealError::Inner(InnerError::Version(0))
+        );
+        assert_eq!(sa.sequence(), 0);
+        assert_eq!((sa.counters().selector, sa.counters().inner), (1, 2));
+    }
+
+    #[test]
+    fn a_buffer_without_room_is_refused() {
+        let mut sa = sender(true);
+        let inner = ping().inner().to_vec();
+        let mut octets = vec![0; HEADROOM];
+        octets.extend_from_slice(&inner);
+        octets.resize(HEADROOM + inner.len() + TAILROOM, 0);
+        for length in 0..octets.len() {
+            let error = sa.seal_in_place(&mut octets[..length], inner.len());
+            assert!(matches!(error, Err(SealError::NoRoom { .. })), "{length}");
+        }
+        assert!(matches!(
+            sa.seal_in_place(&mut octets, usize::MAX),
+            Err(SealError::NoRoom { .. })
+        ));
+        assert!(sa.seal_in_place(&mut octets, inner.len()).is_ok());
+        assert_eq!(sa.sequence(), 1);
+    }
+
+    #[test]
+    fn a_longer_length_is_traffic_flow_confidentiality_padding() {
+        let (mut sender, mut receiver) = (sender(true), receiver(true));
+        let mut buffer = ping();
+        let inner = buffer.inner().to_vec();
+        buffer.set_inner_len(200).unwrap();
+        let mut packet = sender.seal(&mut buffer).unwrap().packet.to_vec();
+        assert!(packet.len() > 200);
+        assert_eq!(receiver.open(&mut packet).unwrap().packet, inner);
+    }
+}

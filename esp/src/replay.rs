@@ -105,7 +105,7 @@ impl ReplayWindow {
 
     fn index(&self, sequence: u64) -> usize {
         // The mask keeps the value below the number of words, so the conversion loses nothing.
-        (sequence / WORD_BITS & (self.words.len() as u64 - 1)) as usize
+        ((sequence / WORD_BITS) & (self.words.len() as u64 - 1)) as usize
     }
 
     fn word_mut(&mut self, sequence: u64) -> &mut u64 {

@@ -241,3 +241,22 @@ impl TunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_device_and_the_mend() {
+        let text = |kind: io::ErrorKind| TunError::from_io("segw0", kind.into()).to_string();
+        for (kind, mend) in [
+            (io::ErrorKind::PermissionDenied, "CAP_NET_ADMIN"),
+            (io::ErrorKind::NotFound, "modprobe tun"),
+            (io::ErrorKind::ResourceBusy, "another name"),
+            (io::ErrorKind::OutOfMemory, "cannot create"),
+        ] {
+            let text = text(kind);
+            assert!(text.contains("segw0") && text.contains(mend), "{text}");
+        }
+    }
+}
