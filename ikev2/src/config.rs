@@ -7,8 +7,7 @@ use crate::auth::{Identification, LocalCredential, PeerVerifier, TimeProvider};
 use crate::crypto::CryptoProvider;
 use crate::error::ConfigError;
 use crate::negotiate::{EspProposal, IkeProposal};
-use crate::wire::MAX_SELECTORS;
-use crate::wire::ts::TrafficSelector;
+use crate::wire::{MAX_SELECTORS, TrafficSelector};
 
 /// What all IKE SAs of an [`Endpoint`](crate::Endpoint) share.
 #[derive(Clone, Debug)]

@@ -14,9 +14,7 @@ use crate::event::{NonEspMarker, Path, Transmit};
 use crate::exchange::init;
 use crate::exchange::stray;
 use crate::sa::{IkeSa, Reserved};
-use crate::wire::codes::{ExchangeType, NotifyType};
-use crate::wire::header::Header;
-use crate::wire::{DecodeError, Message};
+use crate::wire::{ExchangeType, Header, Message, NotifyType};
 
 /// Names an IKE SA at its [`Endpoint`]. Never used twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -213,24 +211,25 @@ impl Endpoint {
             self.stats.oversized += 1;
             return None;
         }
-        let header = match Header::decode(datagram) {
-            Ok(header) => header,
-            Err(DecodeError::MajorVersion { major }) => {
-                self.stats.wrong_version += 1;
-                return self.answer_version(now, path, major, datagram, buf);
-            }
-            Err(_) => {
-                self.stats.malformed += 1;
-                return None;
-            }
+        let Ok(header) = Header::peek(datagram) else {
+            self.stats.malformed += 1;
+            return None;
         };
+        if header.version.0 != 2 {
+            self.stats.wrong_version += 1;
+            return self.answer_version(now, path, &header, buf);
+        }
+        if usize::try_from(header.length) != Ok(datagram.len()) || header.initiator_spi == 0 {
+            self.stats.malformed += 1;
+            return None;
+        }
         if header.exchange == ExchangeType::IKE_SA_INIT
-            && !header.flags.is_response()
+            && !header.flags.response
             && header.responder_spi == 0
         {
             return self.handle_first(now, path, header, datagram, buf);
         }
-        let spi = if header.flags.is_initiator() {
+        let spi = if header.flags.initiator {
             header.responder_spi
         } else {
             header.initiator_spi
@@ -310,11 +309,11 @@ impl Endpoint {
         self.send_cookie(now, incoming.path, &incoming.header, &nonce, buf)
     }
 
-    /// Refuses a first message with an unprotected error notify.
-    pub fn refuse(&mut self, incoming: &Incoming, reason: NotifyType, buf: &mut Vec<u8>) -> Transmit {
+    /// Refuses a first message with an unprotected error notify. None if it cannot be written.
+    pub fn refuse(&mut self, incoming: &Incoming, reason: NotifyType, buf: &mut Vec<u8>) -> Option<Transmit> {
         self.stats.refused += 1;
-        let size = stray::notify(&incoming.header, reason, &[], buf);
-        self.transmit(incoming.path, size)
+        let size = stray::notify(&incoming.header, reason, &[], buf)?;
+        Some(self.transmit(incoming.path, size))
     }
 
     /// Drops a first message without a word.
@@ -347,7 +346,7 @@ impl Endpoint {
         buf: &mut Vec<u8>,
     ) -> Option<DatagramEvent> {
         // Message ID 0, sent by the original initiator (RFC 7296 §2.2, §3.1).
-        if header.message_id != 0 || !header.flags.is_initiator() {
+        if header.message_id != 0 || !header.flags.initiator {
             self.stats.malformed += 1;
             return None;
         }
@@ -408,7 +407,7 @@ impl Endpoint {
             .mint(now, &self.config.provider, path.remote.ip(), header.initiator_spi, nonce)
             .ok()?;
         self.stats.challenges += 1;
-        let size = stray::notify(header, NotifyType::COOKIE, &cookie, buf);
+        let size = stray::notify(header, NotifyType::COOKIE, &cookie, buf)?;
         Some(self.transmit(path, size))
     }
 
@@ -417,16 +416,17 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: Path,
-        major: u8,
-        datagram: &[u8],
+        header: &Header,
         buf: &mut Vec<u8>,
     ) -> Option<DatagramEvent> {
-        let raw = stray::RawHeader::read(datagram)?;
-        if major < 2 || raw.is_response() || !self.stray_budget.take(now, self.config.limits.stray_answers_per_second) {
+        if header.version.0 < 2
+            || header.flags.response
+            || !self.stray_budget.take(now, self.config.limits.stray_answers_per_second)
+        {
             return None;
         }
         self.stats.stray_answers += 1;
-        let size = raw.invalid_major_version(buf);
+        let size = stray::notify(header, NotifyType::INVALID_MAJOR_VERSION, &[], buf)?;
         Some(DatagramEvent::Respond(self.transmit(path, size)))
     }
 
@@ -438,14 +438,14 @@ impl Endpoint {
         header: &Header,
         buf: &mut Vec<u8>,
     ) -> Option<DatagramEvent> {
-        if header.flags.is_response()
+        if header.flags.response
             || header.exchange == ExchangeType::IKE_SA_INIT
             || !self.stray_budget.take(now, self.config.limits.stray_answers_per_second)
         {
             return None;
         }
         self.stats.stray_answers += 1;
-        let size = stray::notify(header, NotifyType::INVALID_IKE_SPI, &[], buf);
+        let size = stray::notify(header, NotifyType::INVALID_IKE_SPI, &[], buf)?;
         Some(DatagramEvent::Respond(self.transmit(path, size)))
     }
 

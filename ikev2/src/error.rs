@@ -2,11 +2,10 @@
 
 use core::fmt;
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, CertificateError, IdentityError, SignError};
 use crate::crypto::CryptoError;
 use crate::event::Transmit;
-use crate::wire::codes::{AuthMethod, ExchangeType, GroupId, NotifyType, PayloadType};
-use crate::wire::{DecodeError, RuleViolation};
+use crate::wire::{DecodeError, ExchangeType, GroupId, NotifyType, PayloadType, RuleViolation};
 
 /// Why a message, an exchange or an IKE SA failed.
 #[derive(Clone, Debug)]
@@ -18,10 +17,20 @@ pub enum Error {
     PeerMisbehaved(PeerMisbehaved),
     /// The peer is right, but we have nothing in common.
     PeerIncompatible(PeerIncompatible),
-    /// Certificate, identity or AUTH payload did not prove the peer, or we could not sign.
+    /// The peer's AUTH payload does not prove its key.
     Auth(AuthError),
+    /// The peer's certificate is not acceptable, or does not hold its identity.
+    Certificate(CertificateError),
+    /// The peer's identity is malformed or of an unknown type.
+    Identity(IdentityError),
+    /// The time provider does not know the time, so no certificate can be judged.
+    NoWallTime,
+    /// We could not make our own AUTH payload.
+    Sign(SignError),
     /// A cryptographic operation failed.
     Crypto(CryptoError),
+    /// What we have to say does not fit into a message: too many or too long certificates.
+    Unwritable,
 }
 
 impl Error {
@@ -35,8 +44,13 @@ impl Error {
             Self::PeerMisbehaved(
                 PeerMisbehaved::WrongIdentity | PeerMisbehaved::NoCertificate,
             )
-            | Self::PeerIncompatible(PeerIncompatible::AuthMethod(_))
+            | Self::PeerIncompatible(PeerIncompatible::Eap)
             | Self::Auth(_)
+            | Self::Certificate(_)
+            | Self::Identity(_)
+            | Self::NoWallTime
+            | Self::Sign(_)
+            | Self::Unwritable
             | Self::Crypto(_) => NotifyType::AUTHENTICATION_FAILED,
             Self::PeerMisbehaved(_) => NotifyType::INVALID_SYNTAX,
             Self::PeerIncompatible(_) => NotifyType::NO_PROPOSAL_CHOSEN,
@@ -50,7 +64,12 @@ impl fmt::Display for Error {
             Self::Decode(e) => write!(f, "malformed message: {e}"),
             Self::PeerMisbehaved(e) => write!(f, "the peer misbehaved: {e}"),
             Self::PeerIncompatible(e) => write!(f, "the peer is incompatible: {e}"),
-            Self::Auth(e) => write!(f, "authentication failed: {e}"),
+            Self::Auth(e) => e.fmt(f),
+            Self::Certificate(e) => e.fmt(f),
+            Self::Identity(e) => e.fmt(f),
+            Self::NoWallTime => f.write_str("the time is not known, so that no certificate can be judged"),
+            Self::Sign(e) => write!(f, "cannot authenticate ourselves: {e}"),
+            Self::Unwritable => f.write_str("our message does not fit into a datagram"),
             Self::Crypto(e) => write!(f, "cryptographic operation failed: {e}"),
         }
     }
@@ -82,6 +101,33 @@ impl From<AuthError> for Error {
     }
 }
 
+impl From<CertificateError> for Error {
+    fn from(e: CertificateError) -> Self {
+        Self::Certificate(e)
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(e: IdentityError) -> Self {
+        Self::Identity(e)
+    }
+}
+
+impl From<SignError> for Error {
+    fn from(e: SignError) -> Self {
+        Self::Sign(e)
+    }
+}
+
+impl From<RuleViolation> for Error {
+    fn from(e: RuleViolation) -> Self {
+        Self::PeerMisbehaved(match e {
+            RuleViolation::UnsupportedCritical(kind) => PeerMisbehaved::UnknownCritical(kind),
+            other => PeerMisbehaved::Rule(other),
+        })
+    }
+}
+
 impl From<CryptoError> for Error {
     fn from(e: CryptoError) -> Self {
         Self::Crypto(e)
@@ -98,27 +144,11 @@ pub enum PeerMisbehaved {
     UnknownCritical(PayloadType),
     /// A nonce of this many octets, or one shorter than half of the PRF's key (RFC 7296 §2.10).
     NonceLength(usize),
-    /// The answer holds a proposal that was not offered.
-    ProposalNotOffered,
-    /// The answer asks for a group that was not offered.
-    GroupNotOffered(GroupId),
-    /// The answer's KE payload is of another group than its proposal.
-    GroupMismatch {
-        /// The group of the chosen proposal.
-        chosen: GroupId,
-        /// The group of the KE payload.
-        sent: GroupId,
-    },
     /// The peer keeps asking for cookies or groups.
     TooManyRetries,
-    /// The answer comes with responder SPI zero, but is no error.
-    ZeroSpi,
-    /// A notify whose value has the wrong length.
-    NotifyLength(NotifyType),
-    /// The answer's traffic selectors are not within those offered (RFC 7296 §2.9).
-    SelectorsNotOffered,
-    /// An ESP SPI that is reserved or not of 4 octets.
-    ChildSpi,
+    /// The answer's child SA is not within what was offered: algorithms, SPI or traffic selectors
+    /// (RFC 7296 §2.9, §3.3).
+    ChildNotOffered,
     /// No certificate came with the AUTH payload.
     NoCertificate,
     /// The peer proved another identity than the configured one.
@@ -133,16 +163,10 @@ impl fmt::Display for PeerMisbehaved {
             Self::Rule(e) => e.fmt(f),
             Self::UnknownCritical(kind) => write!(f, "critical payload {kind} is not known here"),
             Self::NonceLength(len) => write!(f, "nonce of {len} octets"),
-            Self::ProposalNotOffered => f.write_str("its answer chose a proposal that was not offered"),
-            Self::GroupNotOffered(group) => write!(f, "it asked for group {group}, which was not offered"),
-            Self::GroupMismatch { chosen, sent } => {
-                write!(f, "it chose group {chosen} and sent a key of group {sent}")
-            }
             Self::TooManyRetries => f.write_str("it kept asking for cookies or other groups"),
-            Self::ZeroSpi => f.write_str("its answer has responder SPI zero"),
-            Self::NotifyLength(kind) => write!(f, "notify {kind} has a wrong length"),
-            Self::SelectorsNotOffered => f.write_str("its traffic selectors exceed those offered"),
-            Self::ChildSpi => f.write_str("its ESP SPI is reserved or not of 4 octets"),
+            Self::ChildNotOffered => {
+                f.write_str("its child SA is not within what was offered (algorithms, SPI, traffic selectors)")
+            }
             Self::NoCertificate => f.write_str("it sent no certificate"),
             Self::WrongIdentity => f.write_str("it proved another identity than the one configured"),
             Self::UnexpectedExchange(exchange) => write!(f, "exchange {exchange} is out of place"),
@@ -158,15 +182,15 @@ impl core::error::Error for PeerMisbehaved {}
 pub enum PeerIncompatible {
     /// None of its IKE proposals is acceptable.
     NoIkeProposal,
-    /// It signs in a way that we do not verify.
-    AuthMethod(AuthMethod),
+    /// It wants EAP (no AUTH payload in its first IKE_AUTH request).
+    Eap,
 }
 
 impl fmt::Display for PeerIncompatible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoIkeProposal => f.write_str("no IKE proposal in common"),
-            Self::AuthMethod(method) => write!(f, "authentication method {method} is not supported"),
+            Self::Eap => f.write_str("it wants EAP"),
         }
     }
 }
@@ -211,6 +235,8 @@ pub enum ConfigError {
     Selectors(usize),
     /// The credential's certificate chain is empty.
     EmptyChain,
+    /// The proposals or selectors do not fit into a message.
+    TooLong,
 }
 
 impl fmt::Display for ConfigError {
@@ -221,6 +247,7 @@ impl fmt::Display for ConfigError {
             Self::Shard(n) => write!(f, "shard {n} is too high: use 0 to {}", crate::config::MAX_SHARD),
             Self::Selectors(n) => write!(f, "{n} traffic selectors: give 1 to {}", crate::wire::MAX_SELECTORS),
             Self::EmptyChain => f.write_str("the credential has no certificate"),
+            Self::TooLong => f.write_str("the proposals do not fit into a message"),
         }
     }
 }
@@ -253,6 +280,7 @@ impl core::error::Error for InitiateError {}
 
 /// Why an IKE_SA_INIT request did not become an IKE SA, and what to answer.
 #[derive(Debug)]
+#[must_use]
 pub struct AcceptError {
     /// The cause.
     pub cause: AcceptRefusal,

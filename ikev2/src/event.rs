@@ -9,8 +9,7 @@ use crate::auth::{CertificateDer, Identification};
 use crate::child::{ChildHandle, ChildSa, RemoveReason};
 use crate::error::Error;
 use crate::negotiate::IkeSuite;
-use crate::wire::codes::NotifyType;
-use crate::wire::ts::TrafficSelector;
+use crate::wire::{NotifyType, TrafficSelector};
 
 /// Who sent the IKE_SA_INIT request of an IKE SA.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -129,7 +128,8 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct PresentedPeer {
     pub(crate) identity: Identification,
-    pub(crate) chain: Vec<CertificateDer>,
+    pub(crate) end_entity: CertificateDer,
+    pub(crate) issuers: Vec<CertificateDer>,
     pub(crate) path: Path,
     pub(crate) initial_contact: bool,
     pub(crate) requests_address: bool,
@@ -144,13 +144,12 @@ impl PresentedPeer {
 
     /// The certificate whose key made the AUTH signature.
     pub fn end_entity(&self) -> &CertificateDer {
-        // The chain is built with the end entity first and is never empty.
-        &self.chain[0]
+        &self.end_entity
     }
 
-    /// All certificates that the peer sent, the end entity first.
-    pub fn chain(&self) -> &[CertificateDer] {
-        &self.chain
+    /// The other certificates that the peer sent, in the order in which they came.
+    pub fn issuers(&self) -> &[CertificateDer] {
+        &self.issuers
     }
 
     /// Where the peer's message came from.

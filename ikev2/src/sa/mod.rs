@@ -7,31 +7,28 @@ mod established;
 mod initiator;
 mod protection;
 mod responder;
+mod state;
 mod verdict;
 mod window;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-pub(crate) use self::admitted::Admitted;
 use self::closing::{Closed, Closing};
 use self::core::Core;
 use self::established::Established;
 use self::initiator::{AuthSent, InitSent};
-pub(crate) use self::protection::Protection;
 use self::responder::InitAnswered;
 use self::verdict::AwaitVerdict;
-use self::window::Request;
 use crate::auth::Identification;
 use crate::child::ChildHandle;
 use crate::config::{EndpointConfig, InitiatorConfig, ResponderConfig};
 use crate::endpoint::{EndpointEvent, SaEvent};
 use crate::error::{AcceptRefusal, ApiMisuse, InitiateError};
-use crate::event::{DenyReason, Event, LostReason, Path, Phase, Role, Transmit, Verdict, Wakeup};
+use crate::event::{Event, LostReason, Path, Phase, Role, Transmit, Verdict, Wakeup};
 use crate::negotiate::IkeSuite;
-use crate::wire::codes::ExchangeType;
-use crate::wire::header::Header;
+use crate::wire::Header;
 
 /// One IKE SA with one peer.
 ///
@@ -89,8 +86,8 @@ impl IkeSa {
         config: Arc<InitiatorConfig>,
         reserved: Reserved,
     ) -> Result<Self, InitiateError> {
-        let mut core = Core::initiator(now, path, endpoint, config, reserved);
-        let state = InitSent::begin(now, &mut core)?;
+        let mut core = Core::initiator(path, endpoint, Arc::clone(&config), reserved);
+        let state = InitSent::begin(now, &mut core, config)?;
         Ok(Self {
             core,
             state: State::InitSent(Box::new(state)),
@@ -106,8 +103,8 @@ impl IkeSa {
         config: Arc<ResponderConfig>,
         reserved: Reserved,
     ) -> Result<Self, AcceptRefusal> {
-        let mut core = Core::responder(now, path, endpoint, config, reserved, header.initiator_spi);
-        let state = InitAnswered::begin(now, &mut core, header, request)?;
+        let mut core = Core::responder(path, endpoint, Arc::clone(&config), reserved, header.initiator_spi);
+        let state = InitAnswered::begin(now, &mut core, config, request)?;
         Ok(Self {
             core,
             state: State::InitAnswered(Box::new(state)),
@@ -169,7 +166,7 @@ impl IkeSa {
     /// Says that authenticated traffic (ESP) came from the peer, which proves that it is there.
     pub fn note_inbound(&mut self, now: Instant) {
         if let State::Established(established) = &mut self.state {
-            established.note_inbound(now, &self.core);
+            established.note_inbound(now);
         }
     }
 
@@ -184,7 +181,7 @@ impl IkeSa {
     /// RFC 7296 §2.4).
     pub fn abandon(&mut self, now: Instant) {
         let state = self.take_state();
-        self.state = state.lose(now, &mut self.core, LostReason::Abandoned, false);
+        self.state = state.lose(now, &mut self.core, LostReason::Abandoned);
     }
 
     /// The next datagram to send; its octets are put into `buf` from the start. None: no more now.
@@ -204,7 +201,7 @@ impl IkeSa {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Wakeup> {
-        let own = self.state.deadline();
+        let own = self.state.deadline(&self.core);
         [self.core.window.deadline(), self.core.keepalive_deadline(), own]
             .into_iter()
             .flatten()
@@ -267,6 +264,21 @@ impl IkeSa {
     /// Leaves a closed state behind: should progress ever fail to yield the next one, the IKE SA
     /// is over and not in some earlier state.
     fn take_state(&mut self) -> State {
-        core::mem::replace(&mut self.state, State::Closed(Closed::Drained))
+        std::mem::replace(&mut self.state, State::Closed(Closed::Drained))
     }
 }
+
+impl fmt::Debug for IkeSa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (initiator, responder) = self.spis();
+        f.debug_struct("IkeSa")
+            .field("role", &self.role())
+            .field("phase", &self.phase())
+            .field("spis", &format_args!("{initiator:016x} {responder:016x}"))
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// No timer is shorter, so that none is ever due at once again.
+const SHORTEST: Duration = Duration::from_millis(1);

@@ -1,0 +1,1 @@
+//! What this library does, what it does not, and why. Text only.
