@@ -265,7 +265,7 @@ impl Shared {
         self.counters().attempt_failures.add();
         let was_well = self.health().failed(self.clock.now(), source);
         let name = self.sources.get(source).map_or("", |source| source.name());
-        if was_well || matches!(error, SourceError::WrongChain { .. }) {
+        if was_well {
             tracing::warn!(source = name, reason = error.name(), %error, "ledger source failed");
         } else {
             tracing::debug!(source = name, reason = error.name(), %error, "ledger source failed again");

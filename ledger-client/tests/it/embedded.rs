@@ -140,3 +140,48 @@ async fn history_that_is_gone_is_told_by_the_call() {
     );
     assert!(source.events(Height(50)).await.is_ok());
 }
+
+/// Real threads: whoever asks after a change was told never hears the status before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_admitted_after_the_revocation_was_told() {
+    let ledger = SmallLedger::new(0);
+    let client = spawn(&ledger);
+    let mut changes = client.subscribe();
+    for n in 0..300 {
+        ledger.commit(n, Status::Valid);
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    // Until the revocation shows, which it must without the TTL's help.
+                    while client.status(&hash(n)).await.unwrap().is_valid() {
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        ledger.commit(n, REVOKED);
+        loop {
+            match changes.recv().await {
+                Some(Change::Status {
+                    hash: of, status, ..
+                }) if of == hash(n) && status == REVOKED => break,
+                Some(_) => {}
+                None => panic!("the changes ended"),
+            }
+        }
+        assert_eq!(
+            client.cached(&hash(n)).map(|answer| answer.status),
+            Some(REVOKED)
+        );
+        assert_eq!(client.status(&hash(n)).await.unwrap().status, REVOKED);
+        for asker in askers {
+            tokio::time::timeout(Duration::from_secs(20), asker)
+                .await
+                .unwrap()
+                .unwrap();
+        }
+    }
+    assert_eq!(client.metrics().inquiries_under_way, 0);
+}
