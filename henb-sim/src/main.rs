@@ -1,3 +1,299 @@
-//! henb-sim.
+//! `henb-sim`: one HeNB, or a fleet of them, against a security gateway.
 
-fn main() {}
+mod cli;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Parser as _;
+use henb_sim::arrival::Arrival;
+use henb_sim::connect::{self, ConnectPlan, Step};
+use henb_sim::enrolment::{self, DeviceIdentity};
+use henb_sim::fleet::{self, FleetPlan, Pace, Progress};
+use henb_sim::profile::DeviceProfile;
+use henb_sim::shard::GatewayTrust;
+use henb_sim::{credential, report};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledger::CertificateHash;
+
+use cli::{ArrivalKind, Cli, Command, Connect, Enrol, Fleet, Gateway};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Connect(arguments) => connect_one(&arguments),
+        Command::Enrol(arguments) => enrol(&arguments),
+        Command::Fleet(arguments) => run_fleet(&arguments),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("henb-sim: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn connect_one(arguments: &Connect) -> Result<bool, Box<dyn Error>> {
+    let stop = stop_flag()?;
+    let mut chain = credential::certificates(&arguments.certificate)?;
+    let name = match &arguments.id {
+        Some(id) => id.clone(),
+        None => chain
+            .first()
+            .and_then(|end_entity| credential::dns_name(end_entity))
+            .ok_or_else(|| {
+                format!(
+                    "{}: no dNSName in it: say --id",
+                    arguments.certificate.display()
+                )
+            })?,
+    };
+    chain.truncate(MAX_CHAIN);
+    let identity = DeviceIdentity {
+        name,
+        chain,
+        key: credential::key(&arguments.key)?,
+    };
+    let plan = ConnectPlan {
+        gateway: address(&arguments.gateway)?,
+        trust: trust(&arguments.gateway)?,
+        profile: profile(&arguments.gateway, true),
+        target: arguments.ping,
+        count: (arguments.count > 0).then_some(arguments.count),
+        interval: Duration::from_millis(arguments.interval_ms),
+        tun: arguments.tun.clone().map(|name| (name, arguments.mtu)),
+    };
+    if plan.target.is_none() && plan.tun.is_none() {
+        eprintln!(
+            "henb-sim: neither --ping nor --tun: the tunnel is kept until you stop it (Ctrl-C)"
+        );
+    }
+    let quiet = arguments.json;
+    let report = connect::run(&plan, &identity, &stop, |step| {
+        if quiet {
+            return;
+        }
+        match step {
+            Step::Connected { inner, handshake } => {
+                println!(
+                    "connected in {:.1} ms, inner address {inner}",
+                    millis(handshake)
+                );
+            }
+            Step::Reply {
+                sequence,
+                round_trip,
+            } => println!("reply {sequence}: {:.2} ms", millis(round_trip)),
+            Step::NoReply { sequence } => println!("reply {sequence}: none"),
+            Step::TunReady { name } => {
+                println!(
+                    "TUN device {name} is up; send traffic to it, e.g. `ip route add NETWORK dev {name}`"
+                );
+            }
+        }
+    })?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        if let Some(pings) = report.ping_ms {
+            println!(
+                "{} of {} echo requests answered, min/p50/max {:.2}/{:.2}/{:.2} ms",
+                report.pings_ok, report.pings_sent, pings.min, pings.p50, pings.max
+            );
+        }
+        if let Some(cause) = &report.cause_text {
+            eprintln!(
+                "henb-sim: {}: {cause}",
+                if report.established {
+                    "the tunnel ended"
+                } else {
+                    "not connected"
+                }
+            );
+        }
+    }
+    Ok(report.all_well())
+}
+
+fn enrol(arguments: &Enrol) -> Result<bool, Box<dyn Error>> {
+    let bar = bar(
+        "keys and certificates",
+        u64::from(arguments.devices),
+        arguments.quiet,
+    );
+    let identities = enrolment::make(
+        arguments.devices,
+        &arguments.realm,
+        &arguments.organisation,
+        arguments.key_type,
+        |done| bar.set_position(u64::from(done)),
+    )?;
+    bar.finish_and_clear();
+    enrolment::save(&arguments.out, &identities)?;
+    if !arguments.quiet {
+        let out = arguments.out.display();
+        println!(
+            "{} devices of {} in {out}",
+            identities.len(),
+            arguments.organisation
+        );
+        println!(
+            "record them with: ledger-node submit {out}/certificates.pem --member NAME --key FILE"
+        );
+    }
+    Ok(true)
+}
+
+fn run_fleet(arguments: &Fleet) -> Result<bool, Box<dyn Error>> {
+    let stop = stop_flag()?;
+    let mut identities = match &arguments.identities {
+        Some(folder) => enrolment::load(folder)?,
+        None => {
+            let devices = arguments.devices.unwrap_or(DEFAULT_DEVICES);
+            eprintln!(
+                "henb-sim: no --identities: {devices} fresh devices that no ledger knows (make recorded ones with `henb-sim enrol`)"
+            );
+            enrolment::make(
+                devices,
+                "hnb.example",
+                "Unrecorded",
+                Default::default(),
+                |_| (),
+            )?
+        }
+    };
+    if let Some(devices) = arguments.devices {
+        let there = identities.len();
+        if devices as usize > there {
+            return Err(format!("--devices {devices}, but there are only {there} identities; make more with `henb-sim enrol`").into());
+        }
+        identities.truncate(devices as usize);
+    }
+    let pace = match arguments.arrival {
+        ArrivalKind::Burst => Pace::Open(Arrival::Burst),
+        ArrivalKind::Poisson => Pace::Open(Arrival::Poisson {
+            rate: arguments.rate,
+            seed: arguments.seed,
+        }),
+        ArrivalKind::Saturate => Pace::Saturate {
+            in_flight: arguments.in_flight.get().into(),
+        },
+        ArrivalKind::Steady => Pace::Open(Arrival::Steady {
+            rate: arguments.rate,
+        }),
+    };
+    let plan = FleetPlan {
+        gateway: address(&arguments.gateway)?,
+        trust: trust(&arguments.gateway)?,
+        profile: profile(&arguments.gateway, false),
+        pace,
+        pings: if arguments.ping.is_some() {
+            arguments.pings
+        } else {
+            0
+        },
+        target: arguments.ping.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED),
+        hold: Duration::from_secs_f64(arguments.hold_s),
+        threads: arguments.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            |threads| threads.get().into(),
+        ),
+        sockets: arguments.sockets.get().into(),
+    };
+    let progress = Progress::default();
+    let finished = AtomicBool::new(false);
+    let bar = bar("devices through", identities.len() as u64, arguments.json);
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !finished.load(Ordering::Relaxed) {
+                bar.set_position(progress.done.load(Ordering::Relaxed));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            bar.finish_and_clear();
+        });
+        let result = fleet::run(&plan, &identities, &progress, &stop);
+        finished.store(true, Ordering::Relaxed);
+        result
+    });
+    let report: report::FleetReport = result?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(report.all_well())
+}
+
+fn profile(gateway: &Gateway, initial_contact: bool) -> DeviceProfile {
+    DeviceProfile {
+        gateway_identity: gateway.gateway_id.clone(),
+        nat_port: gateway.nat_port,
+        networks: gateway.remote_ts.clone(),
+        patience: Duration::from_secs(gateway.patience_s),
+        initial_contact,
+    }
+}
+
+fn trust(gateway: &Gateway) -> Result<GatewayTrust, Box<dyn Error>> {
+    if gateway.dangerous_any_gateway {
+        return Ok(GatewayTrust::DangerousAny);
+    }
+    let mut pins: HashSet<CertificateHash> = gateway.gateway_hash.iter().copied().collect();
+    for file in &gateway.gateway_certificate {
+        pins.extend(
+            credential::certificates(file)?
+                .iter()
+                .map(|certificate| CertificateHash::of(certificate)),
+        );
+    }
+    Ok(GatewayTrust::Pinned(pins))
+}
+
+/// The gateway's address: a name or address, with a port or port 500.
+fn address(gateway: &Gateway) -> Result<SocketAddr, Box<dyn Error>> {
+    let text = &gateway.gateway;
+    let found = match text.to_socket_addrs() {
+        Ok(mut found) => found.next(),
+        Err(_) => (text.as_str(), IKE_PORT)
+            .to_socket_addrs()
+            .map_err(|e| format!("--gateway {text}: expected ADDRESS or ADDRESS:PORT: {e}"))?
+            .next(),
+    };
+    found.ok_or_else(|| format!("--gateway {text}: that name has no address").into())
+}
+
+/// Set by SIGTERM and SIGINT: devices that are connected then say goodbye. A second signal ends the program at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Box<dyn Error>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+fn bar(what: &'static str, length: u64, quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.with_message(what)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+const IKE_PORT: u16 = 500;
+const MAX_CHAIN: usize = 8;
+const DEFAULT_DEVICES: u32 = 100;
