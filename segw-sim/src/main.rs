@@ -1,3 +1,230 @@
-//! segw-sim.
+//! The program `segw-sim`: arguments in, exit code out.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use ledger_client::{HttpSource, Source};
+use segw_sim::config::Config;
+use segw_sim::control::{self, Request, SaSummary, Which};
+use segw_sim::credential;
+use segw_sim::gateway::Gateway;
+use segw_sim::log::{self, LogFormat};
+use segw_sim::registry::SaId;
+use serde::Deserialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tracing_subscriber::filter::LevelFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  segw-sim run --config segw.toml              run the gateway in the foreground
+  segw-sim check-config --config segw.toml     say what is wrong with a configuration
+  segw-sim sas --control segw.sock             who is connected
+  segw-sim close --control segw.sock --identity henb1.example.net
+
+A configuration:
+  [listen]
+  address = \"192.0.2.1\"                 # one address of this machine; ports 500 and 4500
+  [identity]
+  id = \"segw.example.net\"
+  certificate = \"segw.pem\"              # PEM or DER, paths count from this file's folder
+  key = \"segw.key\"                      # PKCS#8, readable by its owner only
+  [ledger]
+  nodes = [\"http://127.0.0.1:9470\"]
+  [pool]
+  network = \"10.88.0.0/16\"              # inner addresses for the devices
+  dns = [\"10.99.0.1\"]
+  [child]
+  local = [\"10.99.0.0/24\"]              # what the tunnels reach
+  [esp]
+  backend = \"inprocess\"                 # or \"tun\", with tun_name, tun_address, mtu
+  core = [\"10.99.0.1\"]                  # inprocess: addresses that answer pings
+  [metrics]
+  listen = \"127.0.0.1:9471\"
+  [control]
+  socket = \"segw.sock\"
+
+Exit codes: 0 it was done, 1 it failed, 2 wrong usage.
+Logs go to standard error; RUST_LOG=debug shows more.";
+
+/// A complete small security gateway: IKEv2 and ESP for devices whose certificates a ledger vouches for.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT, which closes all tunnels first.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How log lines look.
+        #[arg(long, value_enum, default_value_t)]
+        log_format: LogFormat,
+    },
+    /// Check a configuration and the files that it names, and start nothing.
+    CheckConfig {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// List the established IKE SAs of a running gateway.
+    Sas {
+        /// Its control socket.
+        #[arg(long, value_name = "PATH")]
+        control: PathBuf,
+        /// One JSON array in place of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Close IKE SAs of a running gateway, with a Delete to the peer.
+    Close {
+        /// Its control socket.
+        #[arg(long, value_name = "PATH")]
+        control: PathBuf,
+        #[command(flatten)]
+        which: WhichArgs,
+    },
+    /// Counters of a running gateway, as JSON.
+    Counters {
+        /// Its control socket.
+        #[arg(long, value_name = "PATH")]
+        control: PathBuf,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// The IKE SAs of this identity.
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
+    /// The IKE SA with this id, as `sas` shows it.
+    #[arg(long, value_name = "ID")]
+    id: Option<u64>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run { config, log_format } => run(&config, log_format),
+        Command::CheckConfig { config } => check_config(&config),
+        Command::Sas { control, json } => sas(&control, json),
+        Command::Close { control, which } => close(&control, which),
+        Command::Counters { control } => counters(&control),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("segw-sim: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(path: &Path, log_format: LogFormat) -> Result<(), String> {
+    let config = Config::read(path).map_err(|e| e.to_string())?;
+    log::start(log_format, LevelFilter::INFO);
+    // Before anything is started, so that a signal always ends it gracefully.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|e| format!("signals: {e}"))?;
+    }
+    let credential = credential::load(&config.identity).map_err(|e| e.to_string())?;
+    let sources = sources(&config)?;
+    let gateway =
+        Gateway::start(&config, Arc::new(credential), sources).map_err(|e| e.to_string())?;
+    let mut result = Ok(());
+    while result.is_ok() && !stop.load(Ordering::Relaxed) {
+        result = gateway.wait(SIGNAL_CHECK);
+    }
+    gateway.stop();
+    result
+}
+
+fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, String> {
+    let source = |node: &String| match HttpSource::new(node) {
+        Ok(source) => Ok(Arc::new(source) as Arc<dyn Source>),
+        Err(error) => Err(format!("ledger.nodes: {error}")),
+    };
+    config.ledger.nodes.iter().map(source).collect()
+}
+
+fn check_config(path: &Path) -> Result<(), String> {
+    let config = Config::read(path).map_err(|e| e.to_string())?;
+    credential::load(&config.identity).map_err(|e| e.to_string())?;
+    sources(&config)?;
+    println!("{}: good", path.display());
+    Ok(())
+}
+
+fn sas(path: &Path, json: bool) -> Result<(), String> {
+    let (items, _) = control::ask(path, &Request::List {}).map_err(|e| e.to_string())?;
+    if json {
+        println!("{}", serde_json::Value::Array(items));
+        return Ok(());
+    }
+    if items.is_empty() {
+        if std::io::stdout().is_terminal() {
+            println!("nobody is connected");
+        }
+        return Ok(());
+    }
+    println!(
+        "{:>6}  {:<28} {:<22} {:<16} {:>9} {:>10} {:>10}  certificate",
+        "id", "identity", "remote", "inner address", "up", "in", "out"
+    );
+    for item in &items {
+        let sa = SaSummary::deserialize(item)
+            .map_err(|e| format!("not an answer of this version: {e}"))?;
+        println!(
+            "{:>6}  {:<28} {:<22} {:<16} {:>8}s {:>10} {:>10}  {:.16}",
+            sa.id.0,
+            sa.identity,
+            sa.remote,
+            sa.inner_address.as_deref().unwrap_or("-"),
+            sa.established_s,
+            sa.packets_in,
+            sa.packets_out,
+            sa.certificate
+        );
+    }
+    Ok(())
+}
+
+fn close(path: &Path, which: WhichArgs) -> Result<(), String> {
+    let which = match (which.identity, which.id) {
+        (Some(identity), _) => Which::Identity(identity),
+        (None, Some(id)) => Which::Id(SaId(id)),
+        (None, None) => Which::All,
+    };
+    let all = which == Which::All;
+    let (_, count) = control::ask(path, &Request::Close { which }).map_err(|e| e.to_string())?;
+    if count == 0 && !all {
+        return Err("no such IKE SA is established; `segw-sim sas` lists them".to_owned());
+    }
+    println!("closed {count}");
+    Ok(())
+}
+
+fn counters(path: &Path) -> Result<(), String> {
+    let (items, _) = control::ask(path, &Request::Counters {}).map_err(|e| e.to_string())?;
+    for item in items {
+        println!("{item}");
+    }
+    Ok(())
+}
+
+/// How often a signal is looked for.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);

@@ -1,0 +1,6 @@
+//! Situations of a gateway: in memory under virtual time, and over loopback.
+
+mod device;
+mod gateway;
+mod lab;
+mod shard;
