@@ -91,7 +91,7 @@ fn close(shared: &Shared, hash: &CertificateHash, status: &Status) {
     for place in admitted {
         if let Some(mailbox) = shared.mailboxes.get(usize::from(place.shard)) {
             let cause = CloseCause::Ledger {
-                status: status.clone(),
+                status: *status,
                 heard,
             };
             mailbox.command(Command::Close {

@@ -411,14 +411,12 @@ impl Shard {
         if entry.sa.phase() != Phase::AwaitingVerdict {
             return;
         }
-        let refusal = if self.stopping {
-            Some(Refusal::Stopping)
-        } else if let Err(refusal) = Refusal::judge(answer) {
-            Some(refusal)
+        let judged = if self.stopping {
+            Err(Refusal::Stopping)
         } else {
-            None
+            Refusal::judge(answer)
         };
-        if let Some(refusal) = refusal {
+        if let Err(refusal) = judged {
             self.deny(now, handle, &refusal);
             return;
         }

@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     fn set(&self, hash: CertificateHash, status: Status) {
-        self.statuses.lock().unwrap().insert(hash, status.clone());
+        self.statuses.lock().unwrap().insert(hash, status);
         let mut height = self.height.lock().unwrap();
         *height += 1;
         // Nobody may be following yet.
@@ -74,7 +74,7 @@ impl Source for Scripted {
                     detail: "the test stopped it".to_owned(),
                 });
             }
-            let status = self.0.statuses.lock().unwrap().get(&hash).cloned();
+            let status = self.0.statuses.lock().unwrap().get(&hash).copied();
             Ok(StatusAnswer {
                 hash,
                 class: status.is_some().then_some(Class::Device),

@@ -243,7 +243,7 @@ impl Lab {
             self.shared.mailboxes[0].command(Command::Close {
                 sa: place.id,
                 cause: CloseCause::Ledger {
-                    status: status.clone(),
+                    status: *status,
                     heard: self.now,
                 },
             });
