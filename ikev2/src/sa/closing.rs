@@ -143,15 +143,13 @@ impl Closed {
     pub(super) fn begin(now: Instant, core: &mut Core, reason: LostReason) -> Self {
         core.stop_keepalive();
         core.window.drop_request();
-        // Whoever is abandoned has forgotten us, and gets no answers either.
-        let silent = matches!(reason, LostReason::Abandoned);
         core.emit(Event::Lost(reason));
         let linger = core.common().lifetimes.linger;
-        if silent || linger.is_zero() || core.window.response().is_none() {
-            core.tell_endpoint(EndpointEventKind::Drained);
-            return Self::Drained;
+        if core.window.is_answering() && !linger.is_zero() {
+            return Self::Lingering { until: now + linger };
         }
-        Self::Lingering { until: now + linger }
+        core.tell_endpoint(EndpointEventKind::Drained);
+        Self::Drained
     }
 
     pub(super) fn deadline(&self) -> Option<Wakeup> {

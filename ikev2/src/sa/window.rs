@@ -198,6 +198,12 @@ impl Window {
         Some(&self.last.as_ref()?.response.as_ref()?.octets)
     }
 
+    /// Whether a response waits to be sent: it may get lost, and be asked for again.
+    pub(super) fn is_answering(&self) -> bool {
+        let response = self.last.as_ref().and_then(|last| last.response.as_ref());
+        response.is_some_and(|response| response.due)
+    }
+
     /// The next datagram to send, and where to if not to the peer's usual address.
     pub(super) fn poll(&mut self) -> Option<(&[u8], Option<Path>)> {
         if let Some(response) = self.last.as_mut().and_then(|last| last.response.as_mut())
@@ -216,8 +222,7 @@ impl Window {
 
     /// Whether [`poll`](Self::poll) has nothing.
     pub(super) fn is_silent(&self) -> bool {
-        let response = self.last.as_ref().and_then(|last| last.response.as_ref());
-        !response.is_some_and(|response| response.due) && !self.open.as_ref().is_some_and(|open| open.due)
+        !self.is_answering() && !self.open.as_ref().is_some_and(|open| open.due)
     }
 
     pub(super) fn tick(&mut self, now: Instant, random: &dyn SecureRandom) -> Tick {
