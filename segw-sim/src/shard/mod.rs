@@ -1,24 +1,25 @@
 //! One worker's share of the IKE SAs: takes datagrams, deadlines and commands, gives datagrams. It
 //! holds no socket and asks no clock, so that a test can run it in memory under virtual time.
 
+mod ending;
+mod entry;
+mod handshake;
+
 use core::fmt;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use esp::{InnerNetwork, WindowSize};
-use ikev2::auth::Identification;
 use ikev2::{
-    ChildHandle, ChildSa, DatagramEvent, DenyReason, Endpoint, EndpointConfig, Event, Grant, IkeSa,
-    IkeSaInfo, Lease, LostReason, Path, Phase, PresentedPeer, ResponderConfig, SaHandle, Verdict,
+    DatagramEvent, Endpoint, EndpointConfig, Event, IkeSa, Path, Phase, ResponderConfig, SaHandle,
 };
-use ledger::CertificateHash;
-use ledger_client::{Answer, Unavailable};
 
-use crate::admission::{Refusal, StatusInquiry};
+use self::entry::Entry;
+use crate::admission::StatusInquiry;
 use crate::children::{Children, Unrouted};
-use crate::control::{SaSummary, Which};
+use crate::control::SaSummary;
 use crate::deadline::Deadlines;
 use crate::mailbox::{CloseCause, Command, Forwarded, Mailbox};
 use crate::metrics::Metrics;
@@ -70,26 +71,6 @@ pub struct Shard {
     to_close: VecDeque<(SaId, CloseCause)>,
     half_open: usize,
     stopping: bool,
-}
-
-struct Entry {
-    sa: IkeSa,
-    place: SaPlace,
-    began: Instant,
-    /// The earliest entry in the queue of deadlines.
-    armed: Option<Instant>,
-    peer: Option<Peer>,
-    established: Option<Instant>,
-    closing: Option<CloseCause>,
-    refused: bool,
-}
-
-/// What is known of a peer that has proven its key.
-struct Peer {
-    identity: Identification,
-    hash: CertificateHash,
-    /// A hold on an address of the pool, under the identity's text.
-    address: Option<(Ipv4Addr, String)>,
 }
 
 impl Shard {
@@ -347,15 +328,6 @@ impl Shard {
         }
     }
 
-    /// Does the closes that are waiting, and those that they lead to.
-    fn settle(&mut self, now: Instant) {
-        while let Some((id, cause)) = self.to_close.pop_front() {
-            if let Some(&handle) = self.by_id.get(&id) {
-                self.close(now, handle, cause);
-            }
-        }
-    }
-
     fn handle_event(&mut self, now: Instant, handle: SaHandle, event: Event) {
         match event {
             Event::PeerPresented(peer) => self.presented(now, handle, &peer),
@@ -375,234 +347,6 @@ impl Shard {
             }
             Event::Lost(reason) => self.lost(now, handle, &reason),
             other => tracing::debug!(event = ?other, "an event that this gateway does not act on"),
-        }
-    }
-
-    /// The peer has proven its key. Only now is the ledger asked, so that nobody else can make it be.
-    fn presented(&mut self, now: Instant, handle: SaHandle, presented: &PresentedPeer) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        let hash = CertificateHash::of(presented.end_entity().as_ref());
-        entry.peer = Some(Peer {
-            identity: presented.identity().clone(),
-            hash,
-            address: None,
-        });
-        let place = entry.place;
-        self.shared.registry.presented(hash, place);
-        if let Some(answer) = self.shared.inquiry.cached(&hash) {
-            self.decide(now, handle, Ok(answer));
-        } else if let Some(mailbox) = self.shared.mailboxes.get(usize::from(self.number)).cloned() {
-            let reply = move |answer| {
-                mailbox.command(Command::Answer {
-                    sa: place.id,
-                    answer,
-                })
-            };
-            self.shared.inquiry.ask(hash, Box::new(reply));
-        }
-    }
-
-    fn decide(&mut self, now: Instant, handle: SaHandle, answer: Result<Answer, Unavailable>) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        if entry.sa.phase() != Phase::AwaitingVerdict {
-            return;
-        }
-        let judged = if self.stopping {
-            Err(Refusal::Stopping)
-        } else {
-            Refusal::judge(answer)
-        };
-        if let Err(refusal) = judged {
-            self.deny(now, handle, &refusal);
-            return;
-        }
-        let Some(peer) = &mut entry.peer else {
-            return;
-        };
-        let key = peer.identity.to_string();
-        match self.shared.registry.acquire_address(now, &key) {
-            Ok(address) => {
-                peer.address = Some((address, key));
-                let lease = Lease {
-                    address,
-                    // One host, not the pool: the other peers are not on its link.
-                    netmask: Some(Ipv4Addr::BROADCAST),
-                    dns: self.shared.dns.clone(),
-                };
-                if let Err(error) = entry
-                    .sa
-                    .admit(now, Verdict::Admit(Grant::with_lease(lease)))
-                {
-                    tracing::error!(sa = %entry.place.id, %error, "a verdict was not taken");
-                }
-            }
-            Err(exhausted) => self.deny(now, handle, &Refusal::Pool(exhausted)),
-        }
-    }
-
-    fn deny(&mut self, now: Instant, handle: SaHandle, refusal: &Refusal) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        entry.log_refusal(refusal);
-        self.shared.metrics.refused(refusal);
-        let verdict = Verdict::Deny(DenyReason::policy(refusal.to_string()));
-        if let Err(error) = entry.sa.admit(now, verdict) {
-            tracing::error!(sa = %entry.place.id, %error, "a verdict was not taken");
-        }
-    }
-
-    fn established(&mut self, now: Instant, handle: SaHandle, info: &IkeSaInfo) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        let Some(peer) = &entry.peer else {
-            return;
-        };
-        entry.established = Some(now);
-        let place = entry.place;
-        let took = now.saturating_duration_since(entry.began);
-        let metrics = &self.shared.metrics;
-        metrics.handshakes_established.inc();
-        metrics.handshake_seconds.observe(took.as_secs_f64());
-        metrics.open_sas.inc();
-        tracing::info!(
-            sa = %place.id,
-            identity = %peer.identity,
-            remote = %info.path.remote,
-            certificate = %peer.hash,
-            inner = %peer.address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |(address, _)| *address),
-            took_ms = took.as_secs_f64() * 1e3,
-            "established"
-        );
-        let older = self
-            .shared
-            .registry
-            .established(&peer.identity, place, info.initial_contact);
-        for old in older {
-            let cause = if info.initial_contact {
-                CloseCause::InitialContact { by: place.id }
-            } else {
-                CloseCause::Replaced { by: place.id }
-            };
-            if old.shard == self.number {
-                self.to_close.push_back((old.id, cause));
-            } else if let Some(mailbox) = self.shared.mailboxes.get(usize::from(old.shard)) {
-                mailbox.command(Command::Close { sa: old.id, cause });
-            }
-        }
-    }
-
-    fn install(&mut self, handle: SaHandle, child: ChildHandle, sa: &ChildSa) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        match self.children.install(handle, child, sa) {
-            Ok(()) => {
-                if let Some(address) = entry.inner_address() {
-                    self.shared.registry.route(address, entry.place);
-                }
-            }
-            Err(error) => {
-                tracing::error!(sa = %entry.place.id, identity = %entry.identity(), %error, "a child SA cannot be installed");
-                self.to_close
-                    .push_back((entry.place.id, CloseCause::NoTunnel));
-            }
-        }
-    }
-
-    fn remove_child(&mut self, handle: SaHandle, child: ChildHandle) {
-        self.children.remove(handle, child);
-        if let Some(entry) = self.sas.get(&handle)
-            && let Some(address) = entry.inner_address()
-            && !self.children.has(handle)
-        {
-            self.shared.registry.unroute(address, entry.place);
-        }
-    }
-
-    fn close(&mut self, now: Instant, handle: SaHandle, cause: CloseCause) {
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        match entry.sa.phase() {
-            Phase::Closing | Phase::Closed => return,
-            Phase::AwaitingVerdict => {
-                let refusal = match cause {
-                    CloseCause::Ledger { status, .. } => Refusal::Status(status),
-                    _ => Refusal::Stopping,
-                };
-                self.deny(now, handle, &refusal);
-            }
-            _ => {
-                entry.closing = Some(cause.clone());
-                if matches!(cause, CloseCause::InitialContact { .. }) {
-                    entry.sa.abandon(now);
-                } else {
-                    entry.sa.close(now);
-                }
-                if entry.is_established() {
-                    tracing::info!(
-                        sa = %entry.place.id,
-                        identity = %entry.identity(),
-                        remote = %entry.sa.path().remote,
-                        certificate = %entry.certificate(),
-                        reason = %cause,
-                        "closing"
-                    );
-                }
-                if let CloseCause::Ledger { heard, .. } = cause {
-                    self.shared
-                        .metrics
-                        .closed_by_ledger(now.saturating_duration_since(heard));
-                }
-            }
-        }
-        self.drain_one(now, handle);
-    }
-
-    fn lost(&mut self, now: Instant, handle: SaHandle, reason: &LostReason) {
-        self.children.remove_all(handle);
-        let Some(entry) = self.sas.get_mut(&handle) else {
-            return;
-        };
-        let metrics = &self.shared.metrics;
-        if entry.is_established() {
-            metrics.open_sas.dec();
-            metrics.closed(
-                entry
-                    .closing
-                    .as_ref()
-                    .map_or_else(|| label_of(reason), CloseCause::label),
-            );
-            if entry.closing.is_none()
-                || !matches!(reason, LostReason::LocallyClosed | LostReason::Abandoned)
-            {
-                tracing::info!(
-                    sa = %entry.place.id,
-                    identity = %entry.identity(),
-                    remote = %entry.sa.path().remote,
-                    %reason,
-                    "the IKE SA is over"
-                );
-            }
-        } else if !entry.refused
-            && let Some(refusal) = Refusal::of_lost(reason)
-        {
-            entry.log_refusal(&refusal);
-            metrics.refused(&refusal);
-        }
-        let place = entry.place;
-        if let Some(peer) = entry.peer.take() {
-            self.shared.registry.gone(&peer.hash, &peer.identity, place);
-            if let Some((address, key)) = peer.address {
-                self.shared.registry.unroute(IpAddr::V4(address), place);
-                self.shared.registry.release_address(now, &key);
-            }
         }
     }
 
@@ -647,53 +391,6 @@ impl fmt::Debug for Shard {
     }
 }
 
-impl Entry {
-    fn is_established(&self) -> bool {
-        self.established.is_some()
-    }
-
-    fn identity(&self) -> String {
-        self.peer
-            .as_ref()
-            .map_or_else(|| "unproven".to_owned(), |peer| peer.identity.to_string())
-    }
-
-    fn certificate(&self) -> String {
-        self.peer
-            .as_ref()
-            .map_or_else(String::new, |peer| peer.hash.to_string())
-    }
-
-    fn inner_address(&self) -> Option<IpAddr> {
-        let (address, _) = self.peer.as_ref()?.address.as_ref()?;
-        Some(IpAddr::V4(*address))
-    }
-
-    fn matches(&self, which: &Which) -> bool {
-        match which {
-            Which::All => true,
-            Which::Id(id) => self.place.id == *id,
-            Which::Identity(identity) => self
-                .peer
-                .as_ref()
-                .is_some_and(|peer| peer.identity.to_string() == *identity),
-        }
-    }
-
-    /// The precise reason stays on this side; the peer hears AUTHENTICATION_FAILED and no more.
-    fn log_refusal(&mut self, refusal: &Refusal) {
-        self.refused = true;
-        tracing::warn!(
-            sa = %self.place.id,
-            identity = %self.identity(),
-            remote = %self.sa.path().remote,
-            certificate = %self.certificate(),
-            reason = %refusal,
-            "refused"
-        );
-    }
-}
-
 /// Sends a packet of the inner network to the shard whose peer has its destination.
 fn hand_over(shared: &Shared, number: u8, unrouted: Unrouted<'_>) -> bool {
     let Some(place) = shared.registry.route_of(unrouted.destination) else {
@@ -706,16 +403,6 @@ fn hand_over(shared: &Shared, number: u8, unrouted: Unrouted<'_>) -> bool {
         .mailboxes
         .get(usize::from(place.shard))
         .is_some_and(|mailbox| mailbox.forward(Forwarded::Inner(unrouted.packet.to_vec())))
-}
-
-fn label_of(reason: &LostReason) -> &'static str {
-    match reason {
-        LostReason::PeerDeleted => "peer-deleted",
-        LostReason::TimedOut { .. } => "peer-silent",
-        LostReason::Expired => "lifetime",
-        LostReason::Failed(_) => "failed",
-        _ => "other",
-    }
 }
 
 fn difference(new: usize, old: usize) -> i64 {

@@ -1,0 +1,230 @@
+//! The configuration file: TOML, unknown fields refused, one message that names file, line, field and
+//! what was expected.
+
+mod file;
+mod place;
+
+use core::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use esp::WindowSize;
+use ipnet::{IpNet, Ipv4Net};
+use ledger::ChainId;
+
+use self::file::RawConfig;
+use self::place::{SourceText, field_at, line_of};
+
+/// Everything that a gateway is told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses, ports and worker threads.
+    pub listen: Listen,
+    /// Who the gateway is.
+    pub identity: IdentityFiles,
+    /// Where the status of a certificate is asked for, and how long an answer is used.
+    pub ledger: LedgerPolicy,
+    /// Inner addresses for the peers.
+    pub pool: PoolConfig,
+    /// What the tunnels reach.
+    pub child: ChildPolicy,
+    /// How tunnelled packets leave the gateway.
+    pub esp: EspConfig,
+    /// Times of the IKE SAs.
+    pub ike: IkePolicy,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where metrics are served over HTTP; nowhere if none.
+    pub metrics: Option<SocketAddr>,
+    /// The Unix socket of `segw-sim sas` and `segw-sim close`; none if none.
+    pub control: Option<PathBuf>,
+}
+
+/// `[listen]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// One address of this machine. NAT detection signs the address that a datagram came to
+    /// (RFC 7296 §2.23), so the unspecified address is refused.
+    pub address: IpAddr,
+    /// The port for IKE; 0 lets the system choose.
+    pub port: u16,
+    /// The port for IKE and ESP in UDP; 0 lets the system choose.
+    pub nat_port: u16,
+    /// Half-open IKE SAs of one worker from which on peers must return a cookie.
+    pub cookie_threshold: usize,
+    /// Worker threads, each with its own sockets and its own share of the IKE SAs.
+    pub workers: u8,
+}
+
+/// `[identity]`.
+#[derive(Clone, Debug)]
+pub struct IdentityFiles {
+    /// IDr: a host name, an address or a mail address that the certificate holds.
+    pub id: String,
+    /// The certificate, with its chain if it has one. PEM or DER.
+    pub certificate: PathBuf,
+    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
+    pub key: PathBuf,
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug)]
+pub struct LedgerPolicy {
+    /// Inquiry nodes, in order of preference.
+    pub nodes: Vec<String>,
+    /// Answers of another chain are refused, if this is given.
+    pub chain: Option<ChainId>,
+    /// How long a good answer is used without asking again.
+    pub ttl: Duration,
+    /// How long any other answer is used without asking again.
+    pub negative_ttl: Duration,
+    /// How long an inquiry may take.
+    pub deadline: Duration,
+    /// How many answers are kept.
+    pub cache: usize,
+    /// How long a good answer outlives its time while no node can be asked. None refuses at once.
+    pub stale_grace: Option<Duration>,
+}
+
+/// `[pool]`.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// The addresses; network and broadcast address are not handed out.
+    pub network: Ipv4Net,
+    /// DNS servers told to the peers.
+    pub dns: Vec<Ipv4Addr>,
+    /// How long an address stays reserved for the identity that had it.
+    pub hold: Duration,
+}
+
+/// `[child]`.
+#[derive(Clone, Debug)]
+pub struct ChildPolicy {
+    /// Inner networks on the gateway's side.
+    pub local: Vec<IpNet>,
+}
+
+/// `[esp]`.
+#[derive(Clone, Debug)]
+pub struct EspConfig {
+    /// Where opened packets go.
+    pub backend: Backend,
+    /// How many packets may come out of order.
+    pub replay_window: WindowSize,
+}
+
+/// Where opened packets go, and packets to be sealed come from.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// A core network inside the process, which answers ICMP echo and UDP echo for these addresses.
+    InProcess {
+        /// The addresses that answer.
+        core: Vec<Ipv4Addr>,
+    },
+    /// A TUN device.
+    Tun {
+        /// The device's name.
+        name: String,
+        /// An address for the device, if it shall have one.
+        address: Option<Ipv4Net>,
+        /// The MTU of the device.
+        mtu: u16,
+    },
+}
+
+/// `[ike]`.
+#[derive(Clone, Copy, Debug)]
+pub struct IkePolicy {
+    /// A peer that was silent for so long is asked whether it is there. None never asks.
+    pub liveness: Option<Duration>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// IKE SAs that are being made, over all workers.
+    pub half_open: usize,
+    /// IKE SAs in all.
+    pub sas: usize,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it count from its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], which names the place and what was expected there.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError {
+            file: path.to_path_buf(),
+            line: None,
+            field: None,
+            message: format!("cannot be read: {e}"),
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file that lies at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text).map_err(|e| {
+            let at = e.span().map(|span| span.start);
+            ConfigError {
+                file: path.to_path_buf(),
+                line: at.map(|offset| line_of(text, offset)),
+                field: at.and_then(|offset| field_at(text, offset)),
+                message: e.message().to_owned(),
+            }
+        })?;
+        let source = SourceText { path, text };
+        raw.check(&source)
+    }
+}
+
+/// What is wrong with a configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1, where there is one.
+    pub line: Option<usize>,
+    /// The field, with its table: `pool.network`.
+    pub field: Option<String>,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, ": {field}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// One worker for each core, as far as there are shards.
+pub fn default_workers() -> u8 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    u8::try_from(cores).unwrap_or(MAX_WORKERS).min(MAX_WORKERS)
+}
+
+/// The most worker threads.
+pub const MAX_WORKERS: u8 = 64;
+
+/// The largest pool has 2^20 addresses.
+pub const MIN_POOL_PREFIX: u8 = 12;
+
+#[cfg(test)]
+mod tests;
