@@ -105,14 +105,18 @@ pub struct Pkcs8Credential {
 }
 
 enum Key {
-    Ecdsa {
-        /// Makes DER signatures, for method 14.
-        der: EcdsaKeyPair,
-        /// The same key, for the raw signatures of methods 9 and 10.
-        raw: EcdsaKeyPair,
-        schemes: [SignatureScheme; 2],
-    },
+    Ecdsa(Box<EcdsaKey>),
     Ed25519(Ed25519KeyPair),
+}
+
+/// One ECDSA key, ready for both forms of signature.
+struct EcdsaKey {
+    /// For method 14.
+    der: EcdsaKeyPair,
+    /// For method 9 or 10.
+    raw: EcdsaKeyPair,
+    /// Those of `der` and `raw`.
+    schemes: [SignatureScheme; 2],
 }
 
 impl Pkcs8Credential {
@@ -193,7 +197,7 @@ impl LocalCredential for Pkcs8Credential {
 
     fn schemes(&self) -> &[SignatureScheme] {
         match &self.key {
-            Key::Ecdsa { schemes, .. } => schemes,
+            Key::Ecdsa(key) => &key.schemes,
             Key::Ed25519(_) => &[SignatureScheme::Ed25519],
         }
     }
@@ -201,20 +205,13 @@ impl LocalCredential for Pkcs8Credential {
     fn sign(&self, scheme: SignatureScheme, octets: &[u8]) -> Result<Vec<u8>, SignError> {
         let random = SystemRandom::new();
         let signature = match &self.key {
-            Key::Ecdsa {
-                der,
-                schemes: [first, _],
-                ..
-            } if scheme == *first => der.sign(&random, octets),
-            Key::Ecdsa {
-                raw,
-                schemes: [_, second],
-                ..
-            } if scheme == *second => raw.sign(&random, octets),
+            Key::Ecdsa(key) => match key.schemes {
+                [der, _] if scheme == der => key.der.sign(&random, octets),
+                [_, raw] if scheme == raw => key.raw.sign(&random, octets),
+                _ => return Err(SignError::SchemeUnavailable(scheme)),
+            },
             Key::Ed25519(key) if scheme == SignatureScheme::Ed25519 => Ok(key.sign(octets)),
-            Key::Ecdsa { .. } | Key::Ed25519(_) => {
-                return Err(SignError::SchemeUnavailable(scheme));
-            }
+            Key::Ed25519(_) => return Err(SignError::SchemeUnavailable(scheme)),
         };
         signature
             .map(|signature| signature.as_ref().to_vec())
@@ -238,16 +235,16 @@ impl Key {
         schemes: [SignatureScheme; 2],
     ) -> Result<Self, ring::error::KeyRejected> {
         let random = SystemRandom::new();
-        Ok(Self::Ecdsa {
+        Ok(Self::Ecdsa(Box::new(EcdsaKey {
             der: EcdsaKeyPair::from_pkcs8(der, pkcs8, &random)?,
             raw: EcdsaKeyPair::from_pkcs8(raw, pkcs8, &random)?,
             schemes,
-        })
+        })))
     }
 
     fn public(&self) -> &[u8] {
         match self {
-            Self::Ecdsa { der, .. } => der.public_key().as_ref(),
+            Self::Ecdsa(key) => key.der.public_key().as_ref(),
             Self::Ed25519(key) => key.public_key().as_ref(),
         }
     }

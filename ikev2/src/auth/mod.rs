@@ -23,3 +23,6 @@ pub use proof::AuthVerified;
 pub use signature::{AuthValue, PeerAuth, auth_octets, sign_auth, verify_auth};
 pub use time::{FixedTime, TimeProvider, UnixTime};
 pub use verifier::{MAX_CHAIN_LEN, PeerVerifier, PresentedChain, ProfileVerifier};
+
+#[cfg(test)]
+mod tests;

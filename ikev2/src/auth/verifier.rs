@@ -101,29 +101,40 @@ impl ProfileVerifier {
     /// Follows issuers through the presented certificates until one is self-signed or the next was not presented.
     fn check_path(
         &self,
-        end_entity: &Certificate<'_>,
+        end_entity: Certificate<'_>,
         others: &[CertificateDer],
         now: UnixTime,
     ) -> Result<(), CertificateError> {
-        let mut issuers = Vec::with_capacity(others.len());
-        for (index, certificate) in others.iter().enumerate() {
-            // One that is not in the path harms nobody, so its faults are only told when it is.
-            issuers.push((index + 1, Certificate::parse(certificate)));
-        }
+        // One that cannot be parsed counts as not presented: the path may do without it.
+        let mut unused: Vec<_> = others
+            .iter()
+            .enumerate()
+            .filter_map(|(index, issuer)| Some((index + 1, Certificate::parse(issuer).ok()?)))
+            .collect();
         let mut subject = end_entity;
-        // Each certificate is used once at most, so the work is bounded by MAX_CHAIN_LEN signatures.
-        for below in 0..=others.len() {
-            if subject.is_self_issued() {
-                return subject.check_signature(&self.provider, subject.public_key());
-            }
-            let next = issuers.iter().find_map(|(index, issuer)| match issuer {
-                Ok(issuer) if issuer.subject() == subject.issuer() => Some((*index, issuer)),
-                _ => None,
-            });
-            let Some((index, issuer)) = next else {
+        let mut below = 0;
+        while !subject.is_self_issued() {
+            // Every candidate is tried once in all, so at most MAX_CHAIN_LEN signatures are verified for one peer.
+            let (named, rest): (Vec<_>, _) = unused
+                .into_iter()
+                .partition(|(_, issuer)| issuer.subject() == subject.issuer());
+            if named.is_empty() {
                 return Ok(());
+            }
+            unused = rest;
+            let mut refused = CertificateError::BadSignature;
+            let issuer = named.into_iter().find(|(_, issuer)| {
+                match subject.check_signature(&self.provider, issuer.public_key()) {
+                    Ok(()) => true,
+                    Err(cause) => {
+                        refused = cause;
+                        false
+                    }
+                }
+            });
+            let Some((index, issuer)) = issuer else {
+                return Err(refused);
             };
-            subject.check_signature(&self.provider, issuer.public_key())?;
             issuer
                 .check_issuer_usage(below)
                 .and_then(|()| issuer.check_validity(now))
@@ -132,9 +143,9 @@ impl ProfileVerifier {
                     cause: Box::new(cause),
                 })?;
             subject = issuer;
+            below += 1;
         }
-        // A loop of names that never ends in a self-signed certificate: no such path is honest.
-        Err(CertificateError::BadSignature)
+        subject.check_signature(&self.provider, subject.public_key())
     }
 }
 
@@ -154,16 +165,18 @@ impl PeerVerifier for ProfileVerifier {
         end_entity.check_validity(now)?;
         end_entity.check_end_entity_usage()?;
         self.check_identity(&end_entity, peer.identity)?;
-        self.check_path(&end_entity, others, now)
+        self.check_path(end_entity, others, now)
     }
 }
 
 /// Domain without regard to case, local part as it stands (RFC 5280 §7.5).
 fn same_mailbox(left: &[u8], right: &[u8]) -> bool {
-    let split = |address: &[u8]| address.iter().rposition(|octet| *octet == b'@');
+    fn split(address: &[u8]) -> Option<(&[u8], &[u8])> {
+        address.split_at_checked(address.iter().rposition(|octet| *octet == b'@')?)
+    }
     match (split(left), split(right)) {
-        (Some(l), Some(r)) => {
-            left[..l] == right[..r] && left[l..].eq_ignore_ascii_case(&right[r..])
+        (Some((left_local, left_domain)), Some((right_local, right_domain))) => {
+            left_local == right_local && left_domain.eq_ignore_ascii_case(right_domain)
         }
         _ => false,
     }

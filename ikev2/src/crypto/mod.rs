@@ -19,6 +19,8 @@ mod secret;
 
 #[doc(hidden)]
 pub mod test_provider;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use algorithm::{
     ActiveKeyExchange, CipherLayout, Opener, PrfKey, RandomFailed, Response, Sealer, SecureRandom,

@@ -396,3 +396,266 @@ impl SupportedSignature for RingSignature {
             .map_err(|_| CryptoError::BadSignature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::vectors::Vectors;
+
+    #[test]
+    fn aead_known_answers() {
+        let vectors = Vectors::parse(include_str!("../../tests/vectors/aead.txt"));
+        assert_eq!(vectors.len(), 4);
+        for vector in &vectors {
+            let (id, bits) = match vector.text("cipher") {
+                "aes-gcm-16" => (EncrId::AES_GCM_16, vector.text("bits").parse().ok()),
+                "chacha20-poly1305" => (EncrId::CHACHA20_POLY1305, None),
+                other => panic!("{other}"),
+            };
+            let cipher = RING.cipher(id, bits).unwrap();
+            let keymat = SecretBytes::concat(&[&vector.octets("key"), &vector.octets("salt")]);
+            let (aad, iv, icv) = (
+                vector.octets("aad"),
+                vector.octets("iv"),
+                vector.octets("icv"),
+            );
+            let opener = cipher.opener(&keymat).unwrap();
+            let mut text = vector.octets("ciphertext");
+            opener.open(&aad, &iv, &mut text, &icv).unwrap();
+            assert_eq!(hex::encode(text), vector.text("plaintext"));
+            // The seal side chooses its IV; put the counter there.
+            let cipher = RING
+                .ciphers
+                .iter()
+                .position(|entry| entry.id() == id && entry.key_bits() == bits)
+                .unwrap();
+            let entry = [&AES_128_GCM_16, &AES_256_GCM_16, &CHACHA20_POLY1305][cipher];
+            let mut sealer = AeadSealer {
+                direction: entry.direction(&keymat).unwrap(),
+                next_iv: Some(u64::from_be_bytes(iv.try_into().unwrap())),
+            };
+            let mut text = vector.octets("plaintext");
+            let (mut iv, mut icv) = ([0; 8], [0; 16]);
+            sealer.seal(&aad, &mut iv, &mut text, &mut icv).unwrap();
+            assert_eq!(hex::encode(iv), vector.text("iv"));
+            assert_eq!(hex::encode(text), vector.text("ciphertext"));
+            assert_eq!(hex::encode(icv), vector.text("icv"));
+        }
+    }
+
+    #[test]
+    fn any_altered_octet_is_unauthentic() {
+        for cipher in RING.ciphers.iter() {
+            let layout = cipher.layout();
+            let key = SecretBytes::copy_of(&vec![7; layout.key_len]);
+            let (aad, mut text) = (*b"header", *b"payload");
+            let (mut iv, mut icv) = (vec![0; layout.iv_len], vec![0; layout.icv_len]);
+            cipher
+                .sealer(&key)
+                .unwrap()
+                .seal(&aad, &mut iv, &mut text, &mut icv)
+                .unwrap();
+            assert_ne!(&text, b"payload");
+            let opener = cipher.opener(&key).unwrap();
+            let open = |aad: &[u8], iv: &[u8], text: &[u8], icv: &[u8]| {
+                opener.open(aad, iv, &mut text.to_vec(), icv)
+            };
+            assert_eq!(open(&aad, &iv, &text, &icv), Ok(()));
+            let flipped = |octets: &[u8], at: usize| {
+                let mut octets = octets.to_vec();
+                octets[at] ^= 1;
+                octets
+            };
+            for at in 0..aad.len() {
+                assert_eq!(
+                    open(&flipped(&aad, at), &iv, &text, &icv),
+                    Err(CryptoError::Unauthentic)
+                );
+            }
+            for at in 0..iv.len() {
+                assert_eq!(
+                    open(&aad, &flipped(&iv, at), &text, &icv),
+                    Err(CryptoError::Unauthentic)
+                );
+            }
+            for at in 0..text.len() {
+                assert_eq!(
+                    open(&aad, &iv, &flipped(&text, at), &icv),
+                    Err(CryptoError::Unauthentic)
+                );
+            }
+            for at in 0..icv.len() {
+                assert_eq!(
+                    open(&aad, &iv, &text, &flipped(&icv, at)),
+                    Err(CryptoError::Unauthentic)
+                );
+            }
+            // The salt is part of the key.
+            let mut other = key.as_bytes().to_vec();
+            *other.last_mut().unwrap() ^= 1;
+            let other = cipher.opener(&SecretBytes::from(other)).unwrap();
+            assert_eq!(
+                other.open(&aad, &iv, &mut text.clone(), &icv),
+                Err(CryptoError::Unauthentic)
+            );
+        }
+    }
+
+    #[test]
+    fn ivs_count_up_and_end() {
+        let key = SecretBytes::copy_of(&[7; 20]);
+        let mut sealer = AES_128_GCM_16.sealer(&key).unwrap();
+        for expected in 0..3_u64 {
+            let (mut iv, mut icv) = ([0xFF; 8], [0; 16]);
+            sealer.seal(&[], &mut iv, &mut [0], &mut icv).unwrap();
+            assert_eq!(u64::from_be_bytes(iv), expected);
+        }
+        let mut sealer = AeadSealer {
+            direction: AES_128_GCM_16.direction(&key).unwrap(),
+            next_iv: Some(u64::MAX),
+        };
+        let (mut iv, mut icv) = ([0; 8], [0; 16]);
+        assert_eq!(sealer.seal(&[], &mut iv, &mut [0], &mut icv), Ok(()));
+        assert_eq!(
+            sealer.seal(&[], &mut iv, &mut [0], &mut icv),
+            Err(CryptoError::IvExhausted)
+        );
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        // Octets of key material: RFC 5282 §7.1 (key and 4 of salt), RFC 7634 §2 (36 in all).
+        let expected = [20, 36, 36];
+        for (cipher, expected) in RING.ciphers.iter().zip(expected) {
+            assert_eq!(
+                cipher.layout(),
+                CipherLayout {
+                    key_len: expected,
+                    iv_len: 8,
+                    block_len: 1,
+                    icv_len: 16
+                }
+            );
+            for actual in [0, expected - 4, expected - 1, expected + 1] {
+                let error = cipher
+                    .opener(&SecretBytes::from(vec![0; actual]))
+                    .unwrap_err();
+                assert_eq!(
+                    error,
+                    CryptoError::CipherKeyLength {
+                        cipher: cipher.id(),
+                        expected,
+                        actual
+                    }
+                );
+                assert!(cipher.sealer(&SecretBytes::from(vec![0; actual])).is_err());
+            }
+            let key = SecretBytes::from(vec![0; expected]);
+            let layout = CryptoError::Layout(cipher.id());
+            let mut sealer = cipher.sealer(&key).unwrap();
+            assert_eq!(
+                sealer.seal(&[], &mut [0; 7], &mut [], &mut [0; 16]),
+                Err(layout)
+            );
+            assert_eq!(
+                sealer.seal(&[], &mut [0; 8], &mut [], &mut [0; 15]),
+                Err(layout)
+            );
+            let opener = cipher.opener(&key).unwrap();
+            assert_eq!(opener.open(&[], &[0; 9], &mut [], &[0; 16]), Err(layout));
+            assert_eq!(opener.open(&[], &[0; 8], &mut [], &[0; 12]), Err(layout));
+        }
+    }
+
+    #[test]
+    fn hmac_known_answers() {
+        let vectors = Vectors::parse(include_str!("../../tests/vectors/hmac_sha2.txt"));
+        assert_eq!(vectors.len(), 6);
+        for vector in &vectors {
+            for (prf, name) in RING.prfs.iter().zip(["sha256", "sha384"]) {
+                let data = vector.octets("data");
+                let (left, right) = data.split_at(data.len() / 2);
+                let output = prf.key(&vector.octets("key")).compute(&[left, &[], right]);
+                assert_eq!(hex::encode(output.as_bytes()), vector.text(name));
+                assert_eq!(output.len(), prf.output_len());
+            }
+        }
+    }
+
+    // RFC 7748 and RFC 5903 have known answers for the groups, but ring imports no private key, so only agreement can be tested.
+    #[test]
+    fn both_sides_of_a_key_exchange_agree() {
+        let lengths = [(GroupId::X25519, 32, 32), (GroupId::P256, 64, 32)];
+        for (group, (id, public_len, secret_len)) in RING.groups.iter().zip(lengths) {
+            assert_eq!(group.id(), id);
+            let initiator = group.start().unwrap();
+            assert_eq!(
+                (initiator.group(), initiator.public_value().len()),
+                (id, public_len)
+            );
+            let response = group.respond(initiator.public_value()).unwrap();
+            assert_eq!(response.public_value.len(), public_len);
+            let secret = initiator.complete(&response.public_value).unwrap();
+            assert_eq!(secret.len(), secret_len);
+            assert!(secret.ct_eq(response.secret.as_bytes()));
+            // Fresh keys each time.
+            assert!(
+                !group
+                    .respond(&response.public_value)
+                    .unwrap()
+                    .secret
+                    .ct_eq(secret.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn hostile_public_values_are_refused() {
+        for group in RING.groups.iter() {
+            let expected = group.start().unwrap().public_value().len();
+            for actual in [0, expected - 1, expected + 1, 4_096] {
+                let error = group.respond(&vec![4; actual]).unwrap_err();
+                assert_eq!(
+                    error,
+                    CryptoError::PublicValueLength {
+                        group: group.id(),
+                        expected,
+                        actual
+                    }
+                );
+            }
+            // All zero: a point of low order on curve25519, off the curve P-256.
+            assert_eq!(
+                group.respond(&vec![0; expected]).unwrap_err(),
+                CryptoError::PublicValueInvalid(group.id())
+            );
+        }
+        // Another point of low order: RFC 7748 §6.1 wants the all-zero secret refused.
+        let mut one = [0; 32];
+        one[0] = 1;
+        assert_eq!(
+            X25519.respond(&one).unwrap_err(),
+            CryptoError::PublicValueInvalid(GroupId::X25519)
+        );
+        // On no curve: one bit of a good point flipped.
+        let mut off = P256.start().unwrap().public_value().to_vec();
+        off[63] ^= 1;
+        assert_eq!(
+            P256.respond(&off).unwrap_err(),
+            CryptoError::PublicValueInvalid(GroupId::P256)
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let key = SecretBytes::copy_of(&[0xA5; 20]);
+        let shown = [
+            format!("{:?}", AES_128_GCM_16.sealer(&key).unwrap()),
+            format!("{:?}", AES_128_GCM_16.opener(&key).unwrap()),
+            format!("{:?}", HMAC_SHA2_256.key(&[0xA5; 20])),
+        ];
+        for text in shown {
+            assert!(!text.contains("a5") && !text.contains("165"), "{text}");
+        }
+    }
+}
