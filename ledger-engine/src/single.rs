@@ -147,7 +147,8 @@ impl Shared {
         let mut state = self.lock();
         if !matches!(
             (&state.stopped, &reason),
-            (Some(EngineStopped::Failed(_)), _) | (Some(EngineStopped::Asked), EngineStopped::Asked)
+            (Some(EngineStopped::Failed(_)), _)
+                | (Some(EngineStopped::Asked), EngineStopped::Asked)
         ) {
             state.stopped = Some(reason);
         }
