@@ -64,12 +64,16 @@ pub enum RemoveReason {
 
 /// What of `offered` is in `allowed`: the intersections, each once, at most [`MAX_SELECTORS`]
 /// (RFC 7296 §2.9).
-pub(crate) fn narrow(offered: &[TrafficSelector], allowed: &[TrafficSelector]) -> Vec<TrafficSelector> {
+pub(crate) fn narrow(
+    offered: &[TrafficSelector],
+    allowed: &[TrafficSelector],
+) -> Vec<TrafficSelector> {
     let mut narrowed: Vec<TrafficSelector> = Vec::new();
-    for common in offered
-        .iter()
-        .flat_map(|offer| allowed.iter().filter_map(|allow| intersection(offer, allow)))
-    {
+    for common in offered.iter().flat_map(|offer| {
+        allowed
+            .iter()
+            .filter_map(|allow| intersection(offer, allow))
+    }) {
         if narrowed.iter().any(|other| contains(other, &common)) {
             continue;
         }
@@ -132,7 +136,10 @@ mod tests {
     use super::*;
 
     fn range(first: [u8; 4], last: [u8; 4]) -> TrafficSelector {
-        TrafficSelector::range(IpAddr::V4(Ipv4Addr::from(first)), IpAddr::V4(Ipv4Addr::from(last)))
+        TrafficSelector::range(
+            IpAddr::V4(Ipv4Addr::from(first)),
+            IpAddr::V4(Ipv4Addr::from(last)),
+        )
     }
 
     fn host(address: [u8; 4]) -> TrafficSelector {
@@ -149,26 +156,47 @@ mod tests {
     #[test]
     fn nothing_in_common_is_nothing() {
         assert!(narrow(&[host([10, 0, 0, 1])], &[host([10, 0, 0, 2])]).is_empty());
-        assert!(narrow(&[TrafficSelector::any_ipv6()], &[TrafficSelector::any_ipv4()]).is_empty());
+        assert!(
+            narrow(
+                &[TrafficSelector::any_ipv6()],
+                &[TrafficSelector::any_ipv4()]
+            )
+            .is_empty()
+        );
         assert!(narrow(&[TrafficSelector::any_ipv4()], &[]).is_empty());
     }
 
     #[test]
     fn the_particular_packet_before_the_range_is_not_said_twice() {
         // RFC 7296 §2.9: the first selector may be that of the packet that asked for the SA.
-        let packet = TrafficSelector { protocol: 17, ports: (53, 53), ..host([10, 0, 0, 5]) };
+        let packet = TrafficSelector {
+            protocol: 17,
+            ports: (53, 53),
+            ..host([10, 0, 0, 5])
+        };
         let subnet = range([10, 0, 0, 0], [10, 0, 0, 255]);
-        assert_eq!(narrow(&[packet, subnet], &[TrafficSelector::any_ipv4()]), [subnet]);
+        assert_eq!(
+            narrow(&[packet, subnet], &[TrafficSelector::any_ipv4()]),
+            [subnet]
+        );
     }
 
     #[test]
     fn protocol_and_ports_are_narrowed_too() {
         let any = TrafficSelector::any_ipv4();
-        let udp = TrafficSelector { protocol: 17, ports: (1000, 2000), ..any };
+        let udp = TrafficSelector {
+            protocol: 17,
+            ports: (1000, 2000),
+            ..any
+        };
         let tcp = TrafficSelector { protocol: 6, ..any };
         assert_eq!(narrow(&[any], &[udp]), [udp]);
         assert!(narrow(&[tcp], &[udp]).is_empty());
-        let opaque = TrafficSelector { protocol: 17, ports: (u16::MAX, 0), ..any };
+        let opaque = TrafficSelector {
+            protocol: 17,
+            ports: (u16::MAX, 0),
+            ..any
+        };
         assert_eq!(narrow(&[any], &[opaque]), [opaque]);
         assert!(narrow(&[udp], &[opaque]).is_empty());
     }
@@ -186,7 +214,9 @@ mod tests {
     #[test]
     fn narrowing_is_bounded() {
         let offered: Vec<_> = (0..64).map(|i| host([10, 0, 0, i])).collect();
-        let allowed: Vec<_> = (0..64).map(|i| range([10, 0, 0, i], [10, 0, 1, i])).collect();
+        let allowed: Vec<_> = (0..64)
+            .map(|i| range([10, 0, 0, i], [10, 0, 1, i]))
+            .collect();
         assert!(narrow(&offered, &allowed).len() <= MAX_SELECTORS);
     }
 }

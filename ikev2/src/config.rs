@@ -179,7 +179,10 @@ impl ChildConfig {
     /// # Errors
     ///
     /// [`ConfigError::Selectors`] for more than [`MAX_SELECTORS`] on a side, or none on ours.
-    pub fn new(local: Vec<TrafficSelector>, remote: Vec<TrafficSelector>) -> Result<Self, ConfigError> {
+    pub fn new(
+        local: Vec<TrafficSelector>,
+        remote: Vec<TrafficSelector>,
+    ) -> Result<Self, ConfigError> {
         if local.is_empty() || local.len() > MAX_SELECTORS {
             return Err(ConfigError::Selectors(local.len()));
         }

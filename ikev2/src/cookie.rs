@@ -77,7 +77,11 @@ impl CookieMint {
             provider.random.fill(&mut *octets)?;
             let prf = provider.prfs.first().ok_or(CryptoError::RandomFailed)?;
             let key = prf.key(&*octets);
-            self.current = Some(Secret { version, since: now, key });
+            self.current = Some(Secret {
+                version,
+                since: now,
+                key,
+            });
         }
         self.current.as_ref().ok_or(CryptoError::RandomFailed)
     }
@@ -109,7 +113,10 @@ mod tests {
     const NONCE: &[u8] = &[7; 32];
 
     fn origin() -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some instant to count from"
+        )]
         Instant::now()
     }
 
@@ -121,7 +128,14 @@ mod tests {
         assert!(mint.verify(now, &provider, ADDRESS, 1, NONCE, &cookie));
         assert!(!mint.verify(now, &provider, ADDRESS, 2, NONCE, &cookie));
         assert!(!mint.verify(now, &provider, ADDRESS, 1, &[8; 32], &cookie));
-        assert!(!mint.verify(now, &provider, IpAddr::V4(Ipv4Addr::LOCALHOST), 1, NONCE, &cookie));
+        assert!(!mint.verify(
+            now,
+            &provider,
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            1,
+            NONCE,
+            &cookie
+        ));
         for len in 0..cookie.len() {
             assert!(!mint.verify(now, &provider, ADDRESS, 1, NONCE, &cookie[..len]));
         }
@@ -136,7 +150,10 @@ mod tests {
         let cookie = mint.mint(now, &provider, ADDRESS, 1, NONCE).unwrap();
         let later = now + ROTATION;
         assert!(mint.verify(later, &provider, ADDRESS, 1, NONCE, &cookie));
-        assert_ne!(mint.mint(later, &provider, ADDRESS, 1, NONCE).unwrap(), cookie);
+        assert_ne!(
+            mint.mint(later, &provider, ADDRESS, 1, NONCE).unwrap(),
+            cookie
+        );
         assert!(!mint.verify(later + ROTATION, &provider, ADDRESS, 1, NONCE, &cookie));
     }
 

@@ -239,7 +239,14 @@ impl Endpoint {
             return self.answer_unknown(now, path, &header, buf);
         };
         let octets = datagram.to_vec();
-        Some(DatagramEvent::Sa(handle, SaEvent { path, header, octets }))
+        Some(DatagramEvent::Sa(
+            handle,
+            SaEvent {
+                path,
+                header,
+                octets,
+            },
+        ))
     }
 
     /// Takes what [`IkeSa::poll_endpoint_event`] returned.
@@ -269,7 +276,10 @@ impl Endpoint {
         incoming: Incoming,
         buf: &mut Vec<u8>,
     ) -> Result<(SaHandle, IkeSa), AcceptError> {
-        let silent = |cause| AcceptError { cause, response: None };
+        let silent = |cause| AcceptError {
+            cause: Box::new(cause),
+            response: None,
+        };
         let Some(responder) = self.responder.clone() else {
             return Err(silent(AcceptRefusal::NotResponder));
         };
@@ -282,8 +292,22 @@ impl Endpoint {
         let reserved = self
             .reserve()
             .map_err(|e| silent(AcceptRefusal::Failed(e.into())))?;
-        let Incoming { path, header, octets, key, .. } = incoming;
-        match IkeSa::respond(now, path, &header, octets, Arc::clone(&self.config), responder, reserved) {
+        let Incoming {
+            path,
+            header,
+            octets,
+            key,
+            ..
+        } = incoming;
+        match IkeSa::respond(
+            now,
+            path,
+            &header,
+            octets,
+            Arc::clone(&self.config),
+            responder,
+            reserved,
+        ) {
             Ok(sa) => {
                 self.stats.accepted += 1;
                 self.half_open += 1;
@@ -294,7 +318,7 @@ impl Endpoint {
                 let size = init::refuse(&header, &refusal, buf);
                 Err(AcceptError {
                     response: size.map(|size| self.transmit(path, size)),
-                    cause: refusal,
+                    cause: Box::new(refusal),
                 })
             }
         }
@@ -302,7 +326,12 @@ impl Endpoint {
 
     /// Asks a peer to prove that it receives at its address (COOKIE, RFC 7296 §2.6). None if no
     /// cookie can be made.
-    pub fn challenge(&mut self, now: Instant, incoming: &Incoming, buf: &mut Vec<u8>) -> Option<Transmit> {
+    pub fn challenge(
+        &mut self,
+        now: Instant,
+        incoming: &Incoming,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         let nonce = Message::decode(&incoming.octets)
             .ok()
             .and_then(|message| init::nonce_of(&message).map(<[u8]>::to_vec))?;
@@ -310,7 +339,12 @@ impl Endpoint {
     }
 
     /// Refuses a first message with an unprotected error notify. None if it cannot be written.
-    pub fn refuse(&mut self, incoming: &Incoming, reason: NotifyType, buf: &mut Vec<u8>) -> Option<Transmit> {
+    pub fn refuse(
+        &mut self,
+        incoming: &Incoming,
+        reason: NotifyType,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         self.stats.refused += 1;
         let size = stray::notify(&incoming.header, reason, &[], buf)?;
         Some(self.transmit(incoming.path, size))
@@ -355,7 +389,14 @@ impl Endpoint {
         if let Some(&handle) = self.by_init.get(&key) {
             self.stats.init_retransmits += 1;
             let octets = datagram.to_vec();
-            return Some(DatagramEvent::Sa(handle, SaEvent { path, header, octets }));
+            return Some(DatagramEvent::Sa(
+                handle,
+                SaEvent {
+                    path,
+                    header,
+                    octets,
+                },
+            ));
         }
         let Ok(message) = Message::decode(datagram) else {
             self.stats.malformed += 1;
@@ -367,9 +408,14 @@ impl Endpoint {
         };
         let mut cookie_verified = false;
         if let Some(cookie) = init::cookie_of(&message) {
-            cookie_verified =
-                self.cookies
-                    .verify(now, &self.config.provider, path.remote.ip(), header.initiator_spi, nonce, cookie);
+            cookie_verified = self.cookies.verify(
+                now,
+                &self.config.provider,
+                path.remote.ip(),
+                header.initiator_spi,
+                nonce,
+                cookie,
+            );
             if !cookie_verified {
                 self.stats.bad_cookies += 1;
             }
@@ -404,7 +450,13 @@ impl Endpoint {
     ) -> Option<Transmit> {
         let cookie = self
             .cookies
-            .mint(now, &self.config.provider, path.remote.ip(), header.initiator_spi, nonce)
+            .mint(
+                now,
+                &self.config.provider,
+                path.remote.ip(),
+                header.initiator_spi,
+                nonce,
+            )
             .ok()?;
         self.stats.challenges += 1;
         let size = stray::notify(header, NotifyType::COOKIE, &cookie, buf)?;
@@ -421,7 +473,9 @@ impl Endpoint {
     ) -> Option<DatagramEvent> {
         if header.version.0 < 2
             || header.flags.response
-            || !self.stray_budget.take(now, self.config.limits.stray_answers_per_second)
+            || !self
+                .stray_budget
+                .take(now, self.config.limits.stray_answers_per_second)
         {
             return None;
         }
@@ -440,7 +494,9 @@ impl Endpoint {
     ) -> Option<DatagramEvent> {
         if header.flags.response
             || header.exchange == ExchangeType::IKE_SA_INIT
-            || !self.stray_budget.take(now, self.config.limits.stray_answers_per_second)
+            || !self
+                .stray_budget
+                .take(now, self.config.limits.stray_answers_per_second)
         {
             return None;
         }

@@ -41,9 +41,7 @@ impl Error {
             Self::PeerMisbehaved(PeerMisbehaved::UnknownCritical(_)) => {
                 NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
             }
-            Self::PeerMisbehaved(
-                PeerMisbehaved::WrongIdentity | PeerMisbehaved::NoCertificate,
-            )
+            Self::PeerMisbehaved(PeerMisbehaved::WrongIdentity | PeerMisbehaved::NoCertificate)
             | Self::PeerIncompatible(PeerIncompatible::Eap)
             | Self::Auth(_)
             | Self::Certificate(_)
@@ -67,7 +65,9 @@ impl fmt::Display for Error {
             Self::Auth(e) => e.fmt(f),
             Self::Certificate(e) => e.fmt(f),
             Self::Identity(e) => e.fmt(f),
-            Self::NoWallTime => f.write_str("the time is not known, so that no certificate can be judged"),
+            Self::NoWallTime => {
+                f.write_str("the time is not known, so that no certificate can be judged")
+            }
             Self::Sign(e) => write!(f, "cannot authenticate ourselves: {e}"),
             Self::Unwritable => f.write_str("our message does not fit into a datagram"),
             Self::Crypto(e) => write!(f, "cryptographic operation failed: {e}"),
@@ -164,11 +164,13 @@ impl fmt::Display for PeerMisbehaved {
             Self::UnknownCritical(kind) => write!(f, "critical payload {kind} is not known here"),
             Self::NonceLength(len) => write!(f, "nonce of {len} octets"),
             Self::TooManyRetries => f.write_str("it kept asking for cookies or other groups"),
-            Self::ChildNotOffered => {
-                f.write_str("its child SA is not within what was offered (algorithms, SPI, traffic selectors)")
-            }
+            Self::ChildNotOffered => f.write_str(
+                "its child SA is not within what was offered (algorithms, SPI, traffic selectors)",
+            ),
             Self::NoCertificate => f.write_str("it sent no certificate"),
-            Self::WrongIdentity => f.write_str("it proved another identity than the one configured"),
+            Self::WrongIdentity => {
+                f.write_str("it proved another identity than the one configured")
+            }
             Self::UnexpectedExchange(exchange) => write!(f, "exchange {exchange} is out of place"),
         }
     }
@@ -242,10 +244,22 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EmptyProposal => f.write_str("a proposal needs at least one cipher, one PRF and one group"),
-            Self::NothingSupported => f.write_str("the crypto provider has none of the configured algorithms"),
-            Self::Shard(n) => write!(f, "shard {n} is too high: use 0 to {}", crate::config::MAX_SHARD),
-            Self::Selectors(n) => write!(f, "{n} traffic selectors: give 1 to {}", crate::wire::MAX_SELECTORS),
+            Self::EmptyProposal => {
+                f.write_str("a proposal needs at least one cipher, one PRF and one group")
+            }
+            Self::NothingSupported => {
+                f.write_str("the crypto provider has none of the configured algorithms")
+            }
+            Self::Shard(n) => write!(
+                f,
+                "shard {n} is too high: use 0 to {}",
+                crate::config::MAX_SHARD
+            ),
+            Self::Selectors(n) => write!(
+                f,
+                "{n} traffic selectors: give 1 to {}",
+                crate::wire::MAX_SELECTORS
+            ),
             Self::EmptyChain => f.write_str("the credential has no certificate"),
             Self::TooLong => f.write_str("the proposals do not fit into a message"),
         }
@@ -283,7 +297,7 @@ impl core::error::Error for InitiateError {}
 #[must_use]
 pub struct AcceptError {
     /// The cause.
-    pub cause: AcceptRefusal,
+    pub cause: Box<AcceptRefusal>,
     /// The answer, in the buffer that was handed in. None where silence is right.
     pub response: Option<Transmit>,
 }

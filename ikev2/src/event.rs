@@ -292,7 +292,9 @@ pub enum LostReason {
 impl fmt::Display for LostReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut { after } => write!(f, "no answer from the peer to {after} transmissions"),
+            Self::TimedOut { after } => {
+                write!(f, "no answer from the peer to {after} transmissions")
+            }
             Self::HandshakeTimedOut => f.write_str("the peer did not finish the handshake in time"),
             Self::PeerDeleted => f.write_str("the peer deleted the IKE SA"),
             Self::PeerError(notify) => write!(f, "the peer answered {notify}"),

@@ -114,21 +114,27 @@ mod exchange;
 mod negotiate;
 mod sa;
 
-pub use auth::{CertificateDer, Identification, LocalCredential, PeerVerifier, Pkcs8Credential, ProfileVerifier, TimeProvider, UnixTime};
+pub use auth::{
+    CertificateDer, Identification, LocalCredential, PeerVerifier, Pkcs8Credential,
+    ProfileVerifier, TimeProvider, UnixTime,
+};
 pub use child::{ChildHandle, ChildSa, EspSuite, RemoveReason};
 pub use config::{
-    Admission, ChildConfig, EndpointConfig, InitiatorConfig, Lifetimes, Limits, ResponderConfig, RetransmitPolicy,
+    Admission, ChildConfig, EndpointConfig, InitiatorConfig, Lifetimes, Limits, ResponderConfig,
+    RetransmitPolicy,
 };
 pub use crypto::{CryptoProvider, SecretBytes, ring_provider};
 pub use endpoint::{
-    DatagramEvent, Endpoint, EndpointEvent, EndpointStats, Incoming, SaEvent, SaHandle, shard_of_esp, shard_of_ike,
+    DatagramEvent, Endpoint, EndpointEvent, EndpointStats, Incoming, SaEvent, SaHandle,
+    shard_of_esp, shard_of_ike,
 };
 pub use error::{
-    AcceptError, AcceptRefusal, ApiMisuse, ConfigError, Error, InitiateError, PeerIncompatible, PeerMisbehaved,
+    AcceptError, AcceptRefusal, ApiMisuse, ConfigError, Error, InitiateError, PeerIncompatible,
+    PeerMisbehaved,
 };
 pub use event::{
-    DenyReason, Event, Grant, IkeSaInfo, Lease, LostReason, MAX_DNS, NonEspMarker, Path, Phase, PresentedPeer, Role,
-    Transmit, Verdict, WakeReason, Wakeup,
+    DenyReason, Event, Grant, IkeSaInfo, Lease, LostReason, MAX_DNS, NonEspMarker, Path, Phase,
+    PresentedPeer, Role, Transmit, Verdict, WakeReason, Wakeup,
 };
 pub use negotiate::{Cipher, EspProposal, IkeProposal, IkeSuite};
 pub use sa::{IkeSa, SaStats};

@@ -18,11 +18,20 @@ pub struct Cipher {
 
 impl Cipher {
     /// AES-128-GCM with a 16-octet ICV.
-    pub const AES_128_GCM: Self = Self { id: EncrId::AES_GCM_16, key_bits: Some(128) };
+    pub const AES_128_GCM: Self = Self {
+        id: EncrId::AES_GCM_16,
+        key_bits: Some(128),
+    };
     /// AES-256-GCM with a 16-octet ICV.
-    pub const AES_256_GCM: Self = Self { id: EncrId::AES_GCM_16, key_bits: Some(256) };
+    pub const AES_256_GCM: Self = Self {
+        id: EncrId::AES_GCM_16,
+        key_bits: Some(256),
+    };
     /// ChaCha20-Poly1305 (RFC 7634).
-    pub const CHACHA20_POLY1305: Self = Self { id: EncrId::CHACHA20_POLY1305, key_bits: None };
+    pub const CHACHA20_POLY1305: Self = Self {
+        id: EncrId::CHACHA20_POLY1305,
+        key_bits: None,
+    };
 
     fn transform<'a>(self) -> Transform<'a> {
         Transform::encr(self.id, self.key_bits)
@@ -64,7 +73,11 @@ impl Default for IkeProposal {
     /// X25519, then P-256: what RFC 8247 recommends, the fastest first.
     fn default() -> Self {
         Self {
-            ciphers: vec![Cipher::AES_128_GCM, Cipher::AES_256_GCM, Cipher::CHACHA20_POLY1305],
+            ciphers: vec![
+                Cipher::AES_128_GCM,
+                Cipher::AES_256_GCM,
+                Cipher::CHACHA20_POLY1305,
+            ],
             prfs: vec![PrfId::HMAC_SHA2_256, PrfId::HMAC_SHA2_384],
             groups: vec![GroupId::X25519, GroupId::P256],
         }
@@ -92,7 +105,11 @@ impl Default for EspProposal {
     /// peer has them, since 32 bits run out in minutes on a fast link.
     fn default() -> Self {
         Self {
-            ciphers: vec![Cipher::AES_128_GCM, Cipher::AES_256_GCM, Cipher::CHACHA20_POLY1305],
+            ciphers: vec![
+                Cipher::AES_128_GCM,
+                Cipher::AES_256_GCM,
+                Cipher::CHACHA20_POLY1305,
+            ],
             esn: vec![EsnId::ESN, EsnId::NO_ESN],
         }
     }
@@ -110,7 +127,10 @@ pub struct IkeSuite {
 }
 
 /// What is left of `proposals` with the algorithms of `provider`.
-pub(crate) fn supported_ike(proposals: &[IkeProposal], provider: &CryptoProvider) -> Vec<IkeProposal> {
+pub(crate) fn supported_ike(
+    proposals: &[IkeProposal],
+    provider: &CryptoProvider,
+) -> Vec<IkeProposal> {
     proposals
         .iter()
         .map(|proposal| IkeProposal {
@@ -123,7 +143,10 @@ pub(crate) fn supported_ike(proposals: &[IkeProposal], provider: &CryptoProvider
 }
 
 /// What is left of `proposals` with the algorithms of `provider`.
-pub(crate) fn supported_esp(proposals: &[EspProposal], provider: &CryptoProvider) -> Vec<EspProposal> {
+pub(crate) fn supported_esp(
+    proposals: &[EspProposal],
+    provider: &CryptoProvider,
+) -> Vec<EspProposal> {
     proposals
         .iter()
         .map(|proposal| EspProposal {
@@ -211,14 +234,21 @@ impl ChosenIke {
 /// Chooses from a peer's offer: the first of its proposals that has something in common with ours,
 /// and in it what we prefer. The group for which the peer sent a key is taken whenever we take it,
 /// since any other costs a round trip.
-pub(crate) fn choose_ike(ours: &[IkeProposal], offered: &SaPayload<'_>, key_of: GroupId) -> Option<ChosenIke> {
+pub(crate) fn choose_ike(
+    ours: &[IkeProposal],
+    offered: &SaPayload<'_>,
+    key_of: GroupId,
+) -> Option<ChosenIke> {
     offered
         .proposals
         .iter()
         .filter(|proposal| {
             proposal.protocol == ProtocolId::IKE
                 && proposal.spi.is_empty()
-                && is_plain_aead(proposal, &[TransformType::ENCR, TransformType::PRF, TransformType::KE])
+                && is_plain_aead(
+                    proposal,
+                    &[TransformType::ENCR, TransformType::PRF, TransformType::KE],
+                )
         })
         .find_map(|proposal| {
             ours.iter().find_map(|own| {
@@ -232,7 +262,10 @@ pub(crate) fn choose_ike(ours: &[IkeProposal], offered: &SaPayload<'_>, key_of: 
                     .iter()
                     .copied()
                     .filter(|id| offers(proposal, TransformType::KE, id.0));
-                let group = groups.clone().find(|id| *id == key_of).or_else(|| groups.next())?;
+                let group = groups
+                    .clone()
+                    .find(|id| *id == key_of)
+                    .or_else(|| groups.next())?;
                 Some(ChosenIke {
                     number: proposal.number,
                     suite: IkeSuite { cipher, prf, group },
@@ -249,7 +282,10 @@ pub(crate) fn check_ike(ours: &[IkeProposal], answer: &SaPayload<'_>) -> Option<
     let own = ours.get(usize::from(proposal.number).checked_sub(1)?)?;
     let plain = proposal.protocol == ProtocolId::IKE
         && proposal.spi.is_empty()
-        && is_plain_aead(proposal, &[TransformType::ENCR, TransformType::PRF, TransformType::KE]);
+        && is_plain_aead(
+            proposal,
+            &[TransformType::ENCR, TransformType::PRF, TransformType::KE],
+        );
     if !plain {
         return None;
     }
@@ -275,7 +311,11 @@ pub(crate) struct ChosenEsp {
 impl ChosenEsp {
     /// The SA payload that answers, with the SPI that we want on packets to us.
     pub(crate) fn answer<'a>(&self, spi: &'a [u8; 4]) -> SaPayload<'a> {
-        let esn = if self.suite.esn { EsnId::ESN } else { EsnId::NO_ESN };
+        let esn = if self.suite.esn {
+            EsnId::ESN
+        } else {
+            EsnId::NO_ESN
+        };
         SaPayload {
             proposals: vec![Proposal {
                 number: self.number,
@@ -346,9 +386,11 @@ fn esp_spi(octets: &[u8]) -> Option<u32> {
 }
 
 fn choose_cipher(ours: &[Cipher], proposal: &Proposal<'_>) -> Option<Cipher> {
-    ours.iter()
-        .copied()
-        .find(|cipher| proposal.transforms_of(TransformType::ENCR).any(|t| cipher.is(t)))
+    ours.iter().copied().find(|cipher| {
+        proposal
+            .transforms_of(TransformType::ENCR)
+            .any(|t| cipher.is(t))
+    })
 }
 
 /// Whether the proposal has the wanted types of transform, and no other that must be chosen: an
@@ -372,7 +414,9 @@ fn may_be_none(kind: TransformType) -> bool {
 }
 
 fn offers(proposal: &Proposal<'_>, kind: TransformType, id: u16) -> bool {
-    proposal.transforms_of(kind).any(|transform| is(transform, id))
+    proposal
+        .transforms_of(kind)
+        .any(|transform| is(transform, id))
 }
 
 /// A transform without a key length, as all but the ciphers are.
@@ -413,8 +457,20 @@ mod tests {
     #[test]
     fn the_group_of_the_key_is_preferred_and_another_is_asked_for_only_if_needed() {
         let offer = offer_ike(&ike());
-        assert_eq!(choose_ike(&ike(), &offer, GroupId::P256).unwrap().suite.group, GroupId::P256);
-        assert_eq!(choose_ike(&ike(), &offer, GroupId::MODP_2048).unwrap().suite.group, GroupId::X25519);
+        assert_eq!(
+            choose_ike(&ike(), &offer, GroupId::P256)
+                .unwrap()
+                .suite
+                .group,
+            GroupId::P256
+        );
+        assert_eq!(
+            choose_ike(&ike(), &offer, GroupId::MODP_2048)
+                .unwrap()
+                .suite
+                .group,
+            GroupId::X25519
+        );
     }
 
     #[test]
@@ -430,7 +486,9 @@ mod tests {
         let hybrid = with(Transform::new(TransformType::ADDKE1, GroupId::ML_KEM_768.0));
         assert!(choose_ike(&ike(), &hybrid, GroupId::X25519).is_none());
         let mut optional = hybrid;
-        optional.proposals[0].transforms.push(Transform::new(TransformType::ADDKE1, 0));
+        optional.proposals[0]
+            .transforms
+            .push(Transform::new(TransformType::ADDKE1, 0));
         assert!(choose_ike(&ike(), &optional, GroupId::X25519).is_some());
         let unknown = with(Transform::new(TransformType(200), 0));
         assert!(choose_ike(&ike(), &unknown, GroupId::X25519).is_none());
@@ -439,8 +497,13 @@ mod tests {
     #[test]
     fn the_second_proposal_is_taken_when_the_first_does_not_fit() {
         let mut offer = offer_ike(&[IkeProposal::default(), IkeProposal::default()]);
-        offer.proposals[0].transforms.retain(|t| t.kind != TransformType::PRF);
-        assert_eq!(choose_ike(&ike(), &offer, GroupId::X25519).unwrap().number, 2);
+        offer.proposals[0]
+            .transforms
+            .retain(|t| t.kind != TransformType::PRF);
+        assert_eq!(
+            choose_ike(&ike(), &offer, GroupId::X25519).unwrap().number,
+            2
+        );
     }
 
     #[test]
@@ -449,10 +512,14 @@ mod tests {
             ciphers: vec![Cipher::AES_256_GCM],
             ..IkeProposal::default()
         }];
-        let answer = choose_ike(&ike(), &offer_ike(&ike()), GroupId::X25519).unwrap().answer();
+        let answer = choose_ike(&ike(), &offer_ike(&ike()), GroupId::X25519)
+            .unwrap()
+            .answer();
         assert_eq!(check_ike(&ours, &answer), None);
         let mut double = answer.clone();
-        double.proposals[0].transforms.push(Transform::prf(PrfId::HMAC_SHA2_384));
+        double.proposals[0]
+            .transforms
+            .push(Transform::prf(PrfId::HMAC_SHA2_384));
         assert_eq!(check_ike(&ike(), &double), None);
         let mut other_number = answer;
         other_number.proposals[0].number = 2;
@@ -466,12 +533,20 @@ mod tests {
         let chosen = choose_esp(&ours, &offer_esp(&ours, &spi)).unwrap();
         assert!(chosen.suite.esn);
         assert_eq!(chosen.peer_spi, 0x0102_0304);
-        assert_eq!(check_esp(&ours, &chosen.answer(&spi)).unwrap().suite, chosen.suite);
+        assert_eq!(
+            check_esp(&ours, &chosen.answer(&spi)).unwrap().suite,
+            chosen.suite
+        );
         let theirs = vec![EspProposal {
             ciphers: vec![Cipher::AES_128_GCM],
             esn: vec![EsnId::NO_ESN],
         }];
-        assert!(!choose_esp(&ours, &offer_esp(&theirs, &spi)).unwrap().suite.esn);
+        assert!(
+            !choose_esp(&ours, &offer_esp(&theirs, &spi))
+                .unwrap()
+                .suite
+                .esn
+        );
     }
 
     #[test]
@@ -488,6 +563,9 @@ mod tests {
             ..crate::crypto::ring_provider()
         };
         assert!(supported_ike(&ike(), &provider).is_empty());
-        assert_eq!(supported_ike(&ike(), &crate::crypto::ring_provider()), ike());
+        assert_eq!(
+            supported_ike(&ike(), &crate::crypto::ring_provider()),
+            ike()
+        );
     }
 }

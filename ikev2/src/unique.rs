@@ -43,7 +43,12 @@ impl<K: Copy + Eq + Hash> Uniqueness<K> {
     /// are forgotten here. With INITIAL_CONTACT the peer knows nothing of them:
     /// [`IkeSa::abandon`](crate::IkeSa::abandon) them; otherwise [`IkeSa::close`](crate::IkeSa::close).
     #[must_use]
-    pub fn established(&mut self, identity: &Identification, key: K, initial_contact: bool) -> Vec<K> {
+    pub fn established(
+        &mut self,
+        identity: &Identification,
+        key: K,
+        initial_contact: bool,
+    ) -> Vec<K> {
         let replace = initial_contact || self.policy == Policy::Replace;
         let Some(live) = self.live.get_mut(identity) else {
             self.live.insert(identity.clone(), vec![key]);
@@ -85,7 +90,10 @@ mod tests {
 
     #[test]
     fn a_new_sa_replaces_the_older_of_the_same_identity_only() {
-        let (a, b) = (Identification::fqdn("a.example"), Identification::fqdn("b.example"));
+        let (a, b) = (
+            Identification::fqdn("a.example"),
+            Identification::fqdn("b.example"),
+        );
         let mut unique = Uniqueness::default();
         assert!(unique.established(&a, 1, false).is_empty());
         assert!(unique.established(&b, 2, false).is_empty());

@@ -7,8 +7,9 @@ use ikev2::auth::FixedTime;
 use ikev2::crypto::test_provider::test_provider;
 use ikev2::wire::{ExchangeType, Header};
 use ikev2::{
-    ChildConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Grant, IkeSa, InitiatorConfig, Lease, NonEspMarker,
-    Path, ProfileVerifier, ResponderConfig, SaHandle, TrafficSelector, Transmit, UnixTime, Verdict,
+    ChildConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Grant, IkeSa, InitiatorConfig,
+    Lease, NonEspMarker, Path, ProfileVerifier, ResponderConfig, SaHandle, TrafficSelector,
+    Transmit, UnixTime, Verdict,
 };
 
 use crate::net::{Impairment, Network};
@@ -89,7 +90,9 @@ impl Side {
     pub fn established(&self) -> Vec<SaHandle> {
         self.events
             .iter()
-            .filter(|(_, handle, event)| matches!(event, Event::Established(_)) && self.sas.contains_key(handle))
+            .filter(|(_, handle, event)| {
+                matches!(event, Event::Established(_)) && self.sas.contains_key(handle)
+            })
             .map(|(_, handle, _)| *handle)
             .collect()
     }
@@ -103,7 +106,10 @@ impl Side {
 
     /// How many events are of a kind.
     pub fn count(&self, of_kind: impl Fn(&Event) -> bool) -> usize {
-        self.events.iter().filter(|(_, _, event)| of_kind(event)).count()
+        self.events
+            .iter()
+            .filter(|(_, _, event)| of_kind(event))
+            .count()
     }
 
     /// The texts of the reasons why IKE SAs ended.
@@ -200,7 +206,12 @@ impl Pair {
     }
 
     /// Does something to an IKE SA, and drains it.
-    pub fn with<T>(&mut self, side: SideName, handle: SaHandle, act: impl FnOnce(&mut IkeSa, Instant) -> T) -> T {
+    pub fn with<T>(
+        &mut self,
+        side: SideName,
+        handle: SaHandle,
+        act: impl FnOnce(&mut IkeSa, Instant) -> T,
+    ) -> T {
         let now = self.now;
         let sa = self.side(side).sas.get_mut(&handle).expect("an IKE SA");
         let out = act(sa, now);
@@ -223,18 +234,20 @@ impl Pair {
                     self.drain(to, handle);
                 }
             }
-            Some(DatagramEvent::Incoming(incoming)) => match side.endpoint.accept(now, incoming, &mut buf) {
-                Ok((handle, sa)) => {
-                    side.sas.insert(handle, sa);
-                    self.drain(to, handle);
-                }
-                Err(refused) => {
-                    side.refusals.push(refused.to_string());
-                    if let Some(transmit) = refused.response {
-                        self.send(to, &transmit, &buf);
+            Some(DatagramEvent::Incoming(incoming)) => {
+                match side.endpoint.accept(now, incoming, &mut buf) {
+                    Ok((handle, sa)) => {
+                        side.sas.insert(handle, sa);
+                        self.drain(to, handle);
+                    }
+                    Err(refused) => {
+                        side.refusals.push(refused.to_string());
+                        if let Some(transmit) = refused.response {
+                            self.send(to, &transmit, &buf);
+                        }
                     }
                 }
-            },
+            }
         }
         self.buf = buf;
     }
@@ -319,9 +332,23 @@ impl Pair {
         }
         let inside = self.initiator.address;
         if to.ip() == self.responder.address {
-            self.inject(SideName::Responder, Path { local: to, remote: from }, octets);
+            self.inject(
+                SideName::Responder,
+                Path {
+                    local: to,
+                    remote: from,
+                },
+                octets,
+            );
         } else if to.ip() == inside {
-            self.inject(SideName::Initiator, Path { local: to, remote: from }, octets);
+            self.inject(
+                SideName::Initiator,
+                Path {
+                    local: to,
+                    remote: from,
+                },
+                octets,
+            );
         } else if let Some(public) = self.nat.filter(|public| public.ip() == to.ip()) {
             // A NAT knows only the mappings that it has: other ports lead nowhere.
             let port = match to.port() {
@@ -330,7 +357,14 @@ impl Pair {
                 _ => return,
             };
             let local = SocketAddr::new(inside, port);
-            self.inject(SideName::Initiator, Path { local, remote: from }, octets);
+            self.inject(
+                SideName::Initiator,
+                Path {
+                    local,
+                    remote: from,
+                },
+                octets,
+            );
         }
     }
 
@@ -363,7 +397,8 @@ impl Pair {
                             dns: vec![Ipv4Addr::new(10, 88, 255, 53)],
                         });
                     }
-                    sa.admit(now, Verdict::Admit(grant)).expect("a verdict is awaited");
+                    sa.admit(now, Verdict::Admit(grant))
+                        .expect("a verdict is awaited");
                     again = true;
                 }
                 side.events.push((elapsed, handle, event));
@@ -371,7 +406,10 @@ impl Pair {
             if sa.is_drained() {
                 side.sas.remove(&handle);
             } else if let Some(wakeup) = sa.poll_timeout() {
-                assert!(wakeup.at > now || again, "{name:?}: woken in the past: {wakeup:?}");
+                assert!(
+                    wakeup.at > now || again,
+                    "{name:?}: woken in the past: {wakeup:?}"
+                );
             }
             for (transmit, octets) in sent {
                 self.send(name, &transmit, &octets);
@@ -408,15 +446,16 @@ impl Pair {
                 port => SocketAddr::new(public.ip(), port),
             };
         }
-        self.network.send(self.now, source, transmit.path.remote, octets);
+        self.network
+            .send(self.now, source, transmit.path.remote, octets);
     }
 }
 
 /// Configurations that fit each other, to be changed as a test needs.
 pub mod rig {
     use super::{
-        Arc, ChildConfig, Device, Endpoint, EndpointConfig, FixedTime, InitiatorConfig, Pair, ProfileVerifier,
-        ResponderConfig, TrafficSelector, UnixTime, test_provider,
+        Arc, ChildConfig, Device, Endpoint, EndpointConfig, FixedTime, InitiatorConfig, Pair,
+        ProfileVerifier, ResponderConfig, TrafficSelector, UnixTime, test_provider,
     };
 
     /// The wall time in tests: 2026-08-01.
@@ -443,7 +482,8 @@ pub mod rig {
 
     /// A responder that serves everything behind it to peers with a lease.
     pub fn responder(device: &Device) -> ResponderConfig {
-        let child = ChildConfig::new(vec![TrafficSelector::any_ipv4()], Vec::new()).expect("selectors");
+        let child =
+            ChildConfig::new(vec![TrafficSelector::any_ipv4()], Vec::new()).expect("selectors");
         ResponderConfig::new(device.credential(), verifier(), child).expect("a configuration")
     }
 
@@ -453,7 +493,12 @@ pub mod rig {
     }
 
     /// The same with endpoint configurations of one's own.
-    pub fn pair_with(seed: u64, first: EndpointConfig, second: EndpointConfig, responder: ResponderConfig) -> Pair {
+    pub fn pair_with(
+        seed: u64,
+        first: EndpointConfig,
+        second: EndpointConfig,
+        responder: ResponderConfig,
+    ) -> Pair {
         Pair::new(
             Endpoint::new(Arc::new(first), None),
             Endpoint::new(Arc::new(second), Some(Arc::new(responder))),

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use ikev2::{Identification, Pkcs8Credential};
-use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
+use rcgen::{
+    CertificateParams, DnType, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
+};
 
 /// Kind of a device's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,10 +39,13 @@ impl Device {
         };
         let key = KeyPair::generate_for(algorithm).expect("a key");
         let mut names = vec![name.to_owned()];
-        names.extend((0..padding / 60).map(|i| format!("{i:04}{}.padding.example", "x".repeat(39))));
+        names
+            .extend((0..padding / 60).map(|i| format!("{i:04}{}.padding.example", "x".repeat(39))));
         let mut params = CertificateParams::new(names).expect("a DNS name");
         params.distinguished_name.push(DnType::CommonName, name);
-        params.distinguished_name.push(DnType::OrganizationName, "Testkit");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Testkit");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key).expect("a certificate");
         Self {

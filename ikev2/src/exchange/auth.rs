@@ -8,8 +8,8 @@ use crate::config::EndpointConfig;
 use crate::crypto::{SecretBytes, SupportedPrf};
 use crate::error::{Error, PeerMisbehaved};
 use crate::wire::{
-    AuthPayload, CertEncoding, CertPayload, HashAlgorithm, IdPayload, MAX_CERTS, NotifyType, Payload,
-    Payloads,
+    AuthPayload, CertEncoding, CertPayload, HashAlgorithm, IdPayload, MAX_CERTS, NotifyType,
+    Payload, Payloads,
 };
 
 /// What one side's AUTH payload covers.
@@ -39,7 +39,13 @@ pub(crate) fn prove_ourselves(
     signed: &Signed<'_>,
     peer_hashes: Option<&[HashAlgorithm]>,
 ) -> Result<AuthValue, Error> {
-    let octets = auth_octets(signed.prf, signed.sk_p, signed.message, signed.nonce, credential.identity());
+    let octets = auth_octets(
+        signed.prf,
+        signed.sk_p,
+        signed.message,
+        signed.nonce,
+        credential.identity(),
+    );
     Ok(sign_auth(credential, peer_hashes, &octets)?)
 }
 
@@ -62,7 +68,13 @@ pub(crate) fn prove_peer(
         .map(|cert| CertificateDer::from(cert.value))
         .collect();
     let end_entity = chain.first().ok_or(PeerMisbehaved::NoCertificate)?;
-    let octets = auth_octets(signed.prf, signed.sk_p, signed.message, signed.nonce, &identity);
+    let octets = auth_octets(
+        signed.prf,
+        signed.sk_p,
+        signed.message,
+        signed.nonce,
+        &identity,
+    );
     let verified = verify_auth(
         &endpoint.provider,
         &PeerAuth {

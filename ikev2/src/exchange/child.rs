@@ -99,12 +99,22 @@ pub(crate) struct ChildAnswer {
 
 impl ChildOffer {
     /// Reads SA, TSi, TSr and CP of an IKE_AUTH request.
-    pub(crate) fn read(payloads: &Payloads<'_>, config: &ChildConfig, provider: &CryptoProvider) -> Self {
+    pub(crate) fn read(
+        payloads: &Payloads<'_>,
+        config: &ChildConfig,
+        provider: &CryptoProvider,
+    ) -> Self {
         let ours = supported_esp(&config.proposals, provider);
         Self {
             chosen: payloads.sa().and_then(|offered| choose_esp(&ours, offered)),
-            initiator: payloads.ts_i().map(|ts| ts.selectors.clone()).unwrap_or_default(),
-            responder: payloads.ts_r().map(|ts| ts.selectors.clone()).unwrap_or_default(),
+            initiator: payloads
+                .ts_i()
+                .map(|ts| ts.selectors.clone())
+                .unwrap_or_default(),
+            responder: payloads
+                .ts_r()
+                .map(|ts| ts.selectors.clone())
+                .unwrap_or_default(),
             wishes: payloads
                 .configuration()
                 .filter(|cp| cp.kind == CfgType::REQUEST)
@@ -122,7 +132,11 @@ impl ChildOffer {
     }
 
     /// Narrows to what is granted, or says why there is no child SA.
-    pub(crate) fn decide(&self, config: &ChildConfig, grant: &Grant) -> Result<ChildAnswer, NotifyType> {
+    pub(crate) fn decide(
+        &self,
+        config: &ChildConfig,
+        grant: &Grant,
+    ) -> Result<ChildAnswer, NotifyType> {
         let leased;
         let remote: &[TrafficSelector] = match (&grant.lease, self.requests_address()) {
             (Some(_), false) => return Err(NotifyType::FAILED_CP_REQUIRED),
@@ -200,14 +214,19 @@ pub(crate) fn request_configuration<'a>() -> Payload<'a> {
 
 /// What a CFG_REPLY gives; None without an address.
 pub(crate) fn read_lease(payloads: &Payloads<'_>) -> Option<Lease> {
-    let reply = payloads.configuration().filter(|cp| cp.kind == CfgType::REPLY)?;
+    let reply = payloads
+        .configuration()
+        .filter(|cp| cp.kind == CfgType::REPLY)?;
     let address = reply
         .ipv4(CfgAttribute::INTERNAL_IP4_ADDRESS)
         .find(|address| *address != Ipv4Addr::UNSPECIFIED)?;
     Some(Lease {
         address,
         netmask: reply.ipv4(CfgAttribute::INTERNAL_IP4_NETMASK).next(),
-        dns: reply.ipv4(CfgAttribute::INTERNAL_IP4_DNS).take(MAX_DNS).collect(),
+        dns: reply
+            .ipv4(CfgAttribute::INTERNAL_IP4_DNS)
+            .take(MAX_DNS)
+            .collect(),
     })
 }
 
@@ -220,6 +239,7 @@ pub(crate) fn check_answer(
     let chosen = check_esp(ours, payloads.sa()?)?;
     let (local, remote) = (payloads.ts_i()?, payloads.ts_r()?);
     let known = local.unknown.is_empty() && remote.unknown.is_empty();
-    let within = is_within(&local.selectors, &config.local) && is_within(&remote.selectors, &config.remote);
+    let within =
+        is_within(&local.selectors, &config.local) && is_within(&remote.selectors, &config.remote);
     (known && within).then(|| (chosen, local.selectors.clone(), remote.selectors.clone()))
 }

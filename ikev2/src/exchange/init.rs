@@ -42,7 +42,10 @@ impl Request<'_> {
         let mut writer = MessageWriter::new(&mut out, &header);
         if let Some(cookie) = self.cookie {
             // First, and the rest unchanged (RFC 7296 §2.6).
-            writer.payload(&Payload::Notify(NotifyPayload::new(NotifyType::COOKIE, cookie)))?;
+            writer.payload(&Payload::Notify(NotifyPayload::new(
+                NotifyType::COOKIE,
+                cookie,
+            )))?;
         }
         writer.payload(&Payload::Sa(self.sa))?;
         writer.payload(&Payload::Ke(KePayload {
@@ -78,7 +81,13 @@ impl Response<'_> {
             initiator: false,
             response: true,
         };
-        let header = Header::new(self.spis.0, self.spis.1, ExchangeType::IKE_SA_INIT, flags, 0);
+        let header = Header::new(
+            self.spis.0,
+            self.spis.1,
+            ExchangeType::IKE_SA_INIT,
+            flags,
+            0,
+        );
         let natd = Announcement::new(self.spis, self.path, self.pretend_nat);
         let hashes = encode_hash_algorithms(&ANNOUNCED_HASHES);
         let mut writer = MessageWriter::new(&mut out, &header);
@@ -108,7 +117,10 @@ pub(crate) fn any_certificate<'a>() -> Payload<'a> {
 }
 
 fn signature_hashes(hashes: &[u8]) -> Payload<'_> {
-    Payload::Notify(NotifyPayload::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, hashes))
+    Payload::Notify(NotifyPayload::new(
+        NotifyType::SIGNATURE_HASH_ALGORITHMS,
+        hashes,
+    ))
 }
 
 /// The hashes that the peer announced; None if it did not, or not readably (RFC 7427 §4).
@@ -132,7 +144,9 @@ pub(crate) fn cookie_of<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
 
 /// 1 to 64 octets (RFC 7296 §2.6).
 pub(crate) fn cookie<'a>(notify: &NotifyPayload<'a>) -> Option<&'a [u8]> {
-    (1..=MAX_COOKIE).contains(&notify.value.len()).then_some(notify.value)
+    (1..=MAX_COOKIE)
+        .contains(&notify.value.len())
+        .then_some(notify.value)
 }
 
 /// The group that INVALID_KE_PAYLOAD asks for (RFC 7296 §1.2).
@@ -151,13 +165,25 @@ pub(crate) fn check_nonce(nonce: &[u8], prf: &dyn SupportedPrf) -> Result<(), Pe
 
 /// Writes the answer to a request that makes no IKE SA. Silence is right for what is malformed:
 /// INVALID_SYNTAX is for protected messages only (RFC 7296 §3.10.1).
-pub(crate) fn refuse(request: &Header, refusal: &AcceptRefusal, buf: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn refuse(
+    request: &Header,
+    refusal: &AcceptRefusal,
+    buf: &mut Vec<u8>,
+) -> Option<usize> {
     match refusal {
-        AcceptRefusal::WrongGroup(group) => {
-            stray::notify(request, NotifyType::INVALID_KE_PAYLOAD, &group.0.to_be_bytes(), buf)
-        }
+        AcceptRefusal::WrongGroup(group) => stray::notify(
+            request,
+            NotifyType::INVALID_KE_PAYLOAD,
+            &group.0.to_be_bytes(),
+            buf,
+        ),
         AcceptRefusal::Failed(Error::PeerMisbehaved(PeerMisbehaved::UnknownCritical(kind))) => {
-            stray::notify(request, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[kind.0], buf)
+            stray::notify(
+                request,
+                NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+                &[kind.0],
+                buf,
+            )
         }
         AcceptRefusal::Failed(Error::PeerIncompatible(_)) => {
             stray::notify(request, NotifyType::NO_PROPOSAL_CHOSEN, &[], buf)

@@ -21,7 +21,8 @@ impl Nat {
     /// What a message from the peer tells.
     pub(crate) fn detect(payloads: &Payloads<'_>, spis: (u64, u64), path: Path) -> Self {
         let mut sources = values(payloads, NotifyType::NAT_DETECTION_SOURCE_IP).peekable();
-        let mut destinations = values(payloads, NotifyType::NAT_DETECTION_DESTINATION_IP).peekable();
+        let mut destinations =
+            values(payloads, NotifyType::NAT_DETECTION_DESTINATION_IP).peekable();
         if sources.peek().is_none() || destinations.peek().is_none() {
             return Self::default();
         }
@@ -47,8 +48,14 @@ impl Announcement {
     pub(crate) fn payloads(&self) -> [Payload<'_>; 2] {
         let [source, destination] = &self.0;
         [
-            Payload::Notify(NotifyPayload::new(NotifyType::NAT_DETECTION_SOURCE_IP, source)),
-            Payload::Notify(NotifyPayload::new(NotifyType::NAT_DETECTION_DESTINATION_IP, destination)),
+            Payload::Notify(NotifyPayload::new(
+                NotifyType::NAT_DETECTION_SOURCE_IP,
+                source,
+            )),
+            Payload::Notify(NotifyPayload::new(
+                NotifyType::NAT_DETECTION_DESTINATION_IP,
+                destination,
+            )),
         ]
     }
 }
@@ -93,28 +100,60 @@ mod tests {
     fn without_a_nat_both_hashes_match() {
         let sender = path("192.0.2.1:500", "192.0.2.2:500");
         let nat = seen(sender, path("192.0.2.2:500", "192.0.2.1:500"), false);
-        assert_eq!(nat, Nat { local: false, remote: false, known: true });
+        assert_eq!(
+            nat,
+            Nat {
+                local: false,
+                remote: false,
+                known: true
+            }
+        );
     }
 
     #[test]
     fn a_nat_before_the_sender_changes_its_address_and_one_before_us_ours() {
         let sender = path("10.0.0.1:500", "192.0.2.2:500");
         let nat = seen(sender, path("192.0.2.2:500", "198.51.100.1:1024"), false);
-        assert_eq!(nat, Nat { local: false, remote: true, known: true });
+        assert_eq!(
+            nat,
+            Nat {
+                local: false,
+                remote: true,
+                known: true
+            }
+        );
         let nat = seen(sender, path("10.1.1.1:500", "10.0.0.1:500"), false);
-        assert_eq!(nat, Nat { local: true, remote: false, known: true });
+        assert_eq!(
+            nat,
+            Nat {
+                local: true,
+                remote: false,
+                known: true
+            }
+        );
     }
 
     #[test]
     fn pretending_looks_like_a_nat_before_the_sender() {
         let sender = path("192.0.2.1:500", "192.0.2.2:500");
         let nat = seen(sender, path("192.0.2.2:500", "192.0.2.1:500"), true);
-        assert_eq!(nat, Nat { local: false, remote: true, known: true });
+        assert_eq!(
+            nat,
+            Nat {
+                local: false,
+                remote: true,
+                known: true
+            }
+        );
     }
 
     #[test]
     fn a_peer_that_says_nothing_does_no_encapsulation() {
-        let nat = Nat::detect(&Payloads::default(), (1, 0), path("192.0.2.2:500", "192.0.2.1:500"));
+        let nat = Nat::detect(
+            &Payloads::default(),
+            (1, 0),
+            path("192.0.2.2:500", "192.0.2.1:500"),
+        );
         assert_eq!(nat, Nat::default());
     }
 }

@@ -3,7 +3,12 @@
 use crate::wire::{Flags, Header, MessageWriter, NotifyPayload, NotifyType, Payload};
 
 /// Writes the answer to the request with this header. Gives its length.
-pub(crate) fn notify(request: &Header, kind: NotifyType, value: &[u8], buf: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn notify(
+    request: &Header,
+    kind: NotifyType,
+    value: &[u8],
+    buf: &mut Vec<u8>,
+) -> Option<usize> {
     buf.clear();
     let flags = Flags {
         initiator: !request.flags.initiator,
@@ -17,6 +22,8 @@ pub(crate) fn notify(request: &Header, kind: NotifyType, value: &[u8], buf: &mut
         request.message_id,
     );
     let mut writer = MessageWriter::new(buf, &header);
-    writer.payload(&Payload::Notify(NotifyPayload::new(kind, value))).ok()?;
+    writer
+        .payload(&Payload::Notify(NotifyPayload::new(kind, value)))
+        .ok()?;
     writer.finish().ok()
 }

@@ -8,7 +8,9 @@ use super::protection::{OpenError, Opened, Protection};
 use crate::endpoint::EndpointEventKind;
 use crate::error::Error;
 use crate::event::{Event, LostReason, Path, WakeReason, Wakeup};
-use crate::wire::{DeletePayload, ExchangeType, Header, NotifyPayload, NotifyType, Payload, ProtocolId};
+use crate::wire::{
+    DeletePayload, ExchangeType, Header, NotifyPayload, NotifyType, Payload, ProtocolId,
+};
 
 /// The peer is told that the IKE SA is over, and its answer is awaited for a few tries.
 pub(super) struct Closing {
@@ -39,7 +41,12 @@ pub(super) enum Closed {
 }
 
 impl Closing {
-    pub(super) fn with_delete(now: Instant, core: &mut Core, protection: Protection, reason: LostReason) -> State {
+    pub(super) fn with_delete(
+        now: Instant,
+        core: &mut Core,
+        protection: Protection,
+        reason: LostReason,
+    ) -> State {
         Self::begin(now, core, protection, Goodbye::Delete, reason)
     }
 
@@ -54,7 +61,13 @@ impl Closing {
         Self::begin(now, core, protection, Goodbye::Notify(notify), reason)
     }
 
-    fn begin(now: Instant, core: &mut Core, protection: Protection, goodbye: Goodbye, reason: LostReason) -> State {
+    fn begin(
+        now: Instant,
+        core: &mut Core,
+        protection: Protection,
+        goodbye: Goodbye,
+        reason: LostReason,
+    ) -> State {
         core.stop_keepalive();
         core.window.hurry(TRANSMISSIONS);
         let closing = Box::new(Self {
@@ -76,13 +89,18 @@ impl Closing {
             Goodbye::Notify(kind) => Payload::Notify(NotifyPayload::new(kind, &[])),
         };
         self.stage = Stage::Sent;
-        match core.request(now, &mut self.protection, ExchangeType::INFORMATIONAL, &[payload]) {
+        match core.request(
+            now,
+            &mut self.protection,
+            ExchangeType::INFORMATIONAL,
+            &[payload],
+        ) {
             Ok(()) => State::Closing(self),
             Err(_) => self.end(now, core),
         }
     }
 
-    fn end(self: Box<Self>, now: Instant, core: &mut Core) -> State {
+    fn end(self, now: Instant, core: &mut Core) -> State {
         State::over(now, core, self.reason)
     }
 
@@ -90,7 +108,7 @@ impl Closing {
         &self.protection
     }
 
-    pub(super) fn reason(self: Box<Self>) -> LostReason {
+    pub(super) fn reason(self) -> LostReason {
         self.reason
     }
 
@@ -132,9 +150,17 @@ impl Closing {
             core.respond_notify(&mut self.protection, path, header.exchange, notify, &[]);
             return State::Closing(self);
         }
-        core.respond(&mut self.protection, path, ExchangeType::INFORMATIONAL, &[]).ok();
-        let deleted = opened.payloads.deletes().any(|delete| delete.protocol == ProtocolId::IKE);
-        if deleted { self.end(now, core) } else { State::Closing(self) }
+        core.respond(&mut self.protection, path, ExchangeType::INFORMATIONAL, &[])
+            .ok();
+        let deleted = opened
+            .payloads
+            .deletes()
+            .any(|delete| delete.protocol == ProtocolId::IKE);
+        if deleted {
+            self.end(now, core)
+        } else {
+            State::Closing(self)
+        }
     }
 }
 
@@ -146,7 +172,9 @@ impl Closed {
         core.emit(Event::Lost(reason));
         let linger = core.common().lifetimes.linger;
         if core.window.is_answering() && !linger.is_zero() {
-            return Self::Lingering { until: now + linger };
+            return Self::Lingering {
+                until: now + linger,
+            };
         }
         core.tell_endpoint(EndpointEventKind::Drained);
         Self::Drained

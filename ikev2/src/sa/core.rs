@@ -62,10 +62,22 @@ impl Core {
         reserved: Reserved,
         remote_spi: u64,
     ) -> Self {
-        Self::new(path, endpoint, RoleConfig::Responder(config), reserved, remote_spi)
+        Self::new(
+            path,
+            endpoint,
+            RoleConfig::Responder(config),
+            reserved,
+            remote_spi,
+        )
     }
 
-    fn new(path: Path, endpoint: Arc<EndpointConfig>, config: RoleConfig, reserved: Reserved, remote_spi: u64) -> Self {
+    fn new(
+        path: Path,
+        endpoint: Arc<EndpointConfig>,
+        config: RoleConfig,
+        reserved: Reserved,
+        remote_spi: u64,
+    ) -> Self {
         let window = Window::new(config.common().retransmit);
         Self {
             endpoint,
@@ -122,7 +134,9 @@ impl Core {
 
     /// Whether UDP encapsulation is to be used: there is a NAT, or we want it and the peer can.
     pub(super) fn encapsulates(&self) -> bool {
-        self.nat.local || self.nat.remote || (self.nat.known && self.endpoint.force_udp_encapsulation)
+        self.nat.local
+            || self.nat.remote
+            || (self.nat.known && self.endpoint.force_udp_encapsulation)
     }
 
     pub(super) fn header(&self, exchange: ExchangeType, response: bool, message_id: u32) -> Header {
@@ -232,7 +246,9 @@ impl Core {
     /// Keeps the NAT before us open, if there is one.
     pub(super) fn start_keepalive(&mut self, now: Instant) {
         self.keepalive = match self.common().lifetimes.nat_keepalive {
-            Some(interval) if self.nat.local && !interval.is_zero() => Keepalive::At(now + interval),
+            Some(interval) if self.nat.local && !interval.is_zero() => {
+                Keepalive::At(now + interval)
+            }
             _ => Keepalive::Off,
         };
     }

@@ -95,7 +95,11 @@ impl Established {
             }
             Err(notify) => core.emit(Event::ChildRefused(notify)),
         }
-        let ends = core.common().lifetimes.ike_sa.map(|life| now + life.max(super::SHORTEST));
+        let ends = core
+            .common()
+            .lifetimes
+            .ike_sa
+            .map(|life| now + life.max(super::SHORTEST));
         State::Established(Box::new(Self {
             _verified: verified,
             _admitted: admitted,
@@ -121,6 +125,11 @@ impl Established {
         &self.protection
     }
 
+    #[cfg(test)]
+    pub(super) fn protection_mut(&mut self) -> &mut Protection {
+        &mut self.protection
+    }
+
     pub(super) fn deadline(&self, core: &Core) -> Option<Wakeup> {
         let lifetime = self.ends.map(|at| Wakeup {
             at,
@@ -130,20 +139,27 @@ impl Established {
             at: self.heard + silence,
             reason: WakeReason::Liveness,
         });
-        [lifetime, liveness].into_iter().flatten().min_by_key(|wakeup| wakeup.at)
+        [lifetime, liveness]
+            .into_iter()
+            .flatten()
+            .min_by_key(|wakeup| wakeup.at)
     }
 
     /// How long a silence calls for a liveness check. None while a request is open, which is one.
     fn silence(&self, core: &Core) -> Option<Duration> {
         let silence = core.common().lifetimes.liveness?;
-        core.window.is_free().then_some(silence.max(super::SHORTEST))
+        core.window
+            .is_free()
+            .then_some(silence.max(super::SHORTEST))
     }
 
     pub(super) fn handle_timeout(mut self: Box<Self>, now: Instant, core: &mut Core) -> State {
         if self.ends.is_some_and(|at| at <= now) {
             return self.close(now, core, LostReason::Expired);
         }
-        let silent = self.silence(core).is_some_and(|silence| self.heard + silence <= now);
+        let silent = self
+            .silence(core)
+            .is_some_and(|silence| self.heard + silence <= now);
         if silent {
             self.probe(now, core);
         }
@@ -156,12 +172,21 @@ impl Established {
 
     /// An empty INFORMATIONAL request (RFC 7296 §2.4).
     pub(super) fn probe(&mut self, now: Instant, core: &mut Core) {
-        if core.window.is_free() && core.request(now, &mut self.protection, ExchangeType::INFORMATIONAL, &[]).is_ok() {
+        if core.window.is_free()
+            && core
+                .request(now, &mut self.protection, ExchangeType::INFORMATIONAL, &[])
+                .is_ok()
+        {
             core.stats.probes += 1;
         }
     }
 
-    pub(super) fn delete_child(&mut self, now: Instant, core: &mut Core, handle: ChildHandle) -> Result<(), ApiMisuse> {
+    pub(super) fn delete_child(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        handle: ChildHandle,
+    ) -> Result<(), ApiMisuse> {
         let at = self
             .children
             .iter()
@@ -178,14 +203,29 @@ impl Established {
         if self.to_delete.is_empty() || !core.window.is_free() {
             return;
         }
-        let spis: Vec<u8> = self.to_delete.drain(..).flat_map(u32::to_be_bytes).collect();
+        let spis: Vec<u8> = self
+            .to_delete
+            .drain(..)
+            .flat_map(u32::to_be_bytes)
+            .collect();
         let delete = Payload::Delete(DeletePayload::esp(&spis));
         // Sealing fails only when the key is used up, which ends every exchange anyway.
-        core.request(now, &mut self.protection, ExchangeType::INFORMATIONAL, &[delete]).ok();
+        core.request(
+            now,
+            &mut self.protection,
+            ExchangeType::INFORMATIONAL,
+            &[delete],
+        )
+        .ok();
     }
 
     /// Removes the child SAs and says goodbye.
-    pub(super) fn close(self: Box<Self>, now: Instant, core: &mut Core, reason: LostReason) -> State {
+    pub(super) fn close(
+        self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        reason: LostReason,
+    ) -> State {
         self.remove_children(core);
         Closing::with_delete(now, core, self.protection, reason)
     }
@@ -247,7 +287,13 @@ impl Established {
         }
     }
 
-    fn answer(&mut self, core: &mut Core, path: Path, header: &Header, opened: &Opened<'_>) -> Outcome {
+    fn answer(
+        &mut self,
+        core: &mut Core,
+        path: Path,
+        header: &Header,
+        opened: &Opened<'_>,
+    ) -> Outcome {
         match header.exchange {
             ExchangeType::INFORMATIONAL => self.answer_informational(core, path, opened),
             // Rekeying and more child SAs are refused in the way for those who do neither
@@ -266,10 +312,22 @@ impl Established {
 
     /// RFC 7296 §2.21.3: an unknown critical payload fails its request alone, bad syntax ends the
     /// IKE SA.
-    fn answer_error(&mut self, core: &mut Core, path: Path, header: &Header, error: Error) -> Outcome {
+    fn answer_error(
+        &mut self,
+        core: &mut Core,
+        path: Path,
+        header: &Header,
+        error: Error,
+    ) -> Outcome {
         if let Error::PeerMisbehaved(PeerMisbehaved::UnknownCritical(kind)) = error {
             let notify = NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD;
-            core.respond_notify(&mut self.protection, path, header.exchange, notify, &[kind.0]);
+            core.respond_notify(
+                &mut self.protection,
+                path,
+                header.exchange,
+                notify,
+                &[kind.0],
+            );
             return Outcome::Up;
         }
         let notify = NotifyType::INVALID_SYNTAX;
@@ -277,7 +335,12 @@ impl Established {
         Outcome::Over(LostReason::Failed(error))
     }
 
-    fn answer_informational(&mut self, core: &mut Core, path: Path, opened: &Opened<'_>) -> Outcome {
+    fn answer_informational(
+        &mut self,
+        core: &mut Core,
+        path: Path,
+        opened: &Opened<'_>,
+    ) -> Outcome {
         let payloads = &opened.payloads;
         let fatal = payloads
             .notifies()
@@ -288,7 +351,10 @@ impl Established {
             .any(|delete| delete.protocol == ProtocolId::IKE)
             .then_some(LostReason::PeerDeleted);
         let mut ours = Vec::new();
-        for delete in payloads.deletes().filter(|delete| delete.protocol == ProtocolId::ESP) {
+        for delete in payloads
+            .deletes()
+            .filter(|delete| delete.protocol == ProtocolId::ESP)
+        {
             for spi in delete.child_spis() {
                 ours.extend(self.peer_deleted(core, spi).map(u32::to_be_bytes));
             }
@@ -296,8 +362,13 @@ impl Established {
         let spis = ours.concat();
         // Each half of a pair is deleted by the side that receives on it (RFC 7296 §1.4.1).
         let delete = (!spis.is_empty()).then(|| Payload::Delete(DeletePayload::esp(&spis)));
-        core.respond(&mut self.protection, path, ExchangeType::INFORMATIONAL, delete.as_slice())
-            .ok();
+        core.respond(
+            &mut self.protection,
+            path,
+            ExchangeType::INFORMATIONAL,
+            delete.as_slice(),
+        )
+        .ok();
         match deleted.or(fatal) {
             Some(reason) => Outcome::Over(reason),
             None => Outcome::Up,
@@ -307,7 +378,10 @@ impl Established {
     /// Removes the child SA whose packets the peer receives under this SPI. Gives the SPI under
     /// which we received.
     fn peer_deleted(&mut self, core: &mut Core, spi: u32) -> Option<u32> {
-        let at = self.children.iter().position(|child| child.outbound_spi == spi)?;
+        let at = self
+            .children
+            .iter()
+            .position(|child| child.outbound_spi == spi)?;
         let child = self.children.swap_remove(at);
         core.emit(Event::ChildRemoved(child.handle, RemoveReason::PeerDeleted));
         Some(child.inbound_spi)
@@ -327,6 +401,8 @@ impl Established {
 fn is_fatal(kind: NotifyType) -> bool {
     matches!(
         kind,
-        NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX | NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
+        NotifyType::AUTHENTICATION_FAILED
+            | NotifyType::INVALID_SYNTAX
+            | NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
     )
 }

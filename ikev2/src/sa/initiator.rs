@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::State;
 use super::closing::Closing;
 use super::core::Core;
 use super::protection::{OpenError, Opened, Protection};
 use super::verdict::{AwaitVerdict, InitiatorSide, Side};
-use super::State;
 use crate::config::InitiatorConfig;
 use crate::crypto::{ActiveKeyExchange, CryptoError, SecretBytes};
 use crate::error::{ConfigError, Error, InitiateError, PeerMisbehaved};
 use crate::event::{LostReason, Path, Role, WakeReason, Wakeup};
-use crate::exchange::auth::{ProvenPeer, Signed, certificates, identification, prove_ourselves, prove_peer};
+use crate::exchange::auth::{
+    ProvenPeer, Signed, certificates, identification, prove_ourselves, prove_peer,
+};
 use crate::exchange::child::{KeySource, Nonces, check_answer, read_lease, request_configuration};
 use crate::exchange::init::{self, NONCE_LEN};
 use crate::exchange::natd::Nat;
 use crate::keymat::{IkeKeys, KeyLengths, SkeyseedInputs};
-use crate::negotiate::{IkeProposal, IkeSuite, check_ike, offer_esp, offer_ike, supported_esp, supported_ike};
+use crate::negotiate::{
+    IkeProposal, IkeSuite, check_ike, offer_esp, offer_ike, supported_esp, supported_ike,
+};
 use crate::wire::{
-    AuthPayload, ExchangeType, Form, GroupId, Header, Message, NotifyPayload, NotifyType, Payload, Payloads,
-    TsPayload, rules,
+    AuthPayload, ExchangeType, Form, GroupId, Header, Message, NotifyPayload, NotifyType, Payload,
+    Payloads, TsPayload, rules,
 };
 
 /// IKE_SA_INIT is sent.
@@ -93,7 +97,8 @@ impl InitSent {
         .build()
         .map_err(|_| Error::Unwritable)?;
         let random = core.random();
-        core.window.begin(now, ExchangeType::IKE_SA_INIT, octets, random);
+        core.window
+            .begin(now, ExchangeType::IKE_SA_INIT, octets, random);
         Ok(())
     }
 
@@ -114,14 +119,21 @@ impl InitSent {
 
     /// Nothing here is authenticated: what does not make sense is counted and forgotten, since the
     /// peer's own answer may still be on its way.
-    pub(super) fn handle_response(mut self: Box<Self>, now: Instant, core: &mut Core, octets: &[u8]) -> State {
+    pub(super) fn handle_response(
+        mut self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        octets: &[u8],
+    ) -> State {
         let Ok(message) = Message::decode(octets) else {
             return self.ignore(core);
         };
         let payloads = &message.payloads;
         match rules::check(ExchangeType::IKE_SA_INIT, true, &[], payloads) {
             Ok(Form::NotifyOnly) => self.handle_notifies(now, core, payloads),
-            Ok(Form::Full) if message.header.responder_spi != 0 => self.handle_answer(now, core, &message, octets),
+            Ok(Form::Full) if message.header.responder_spi != 0 => {
+                self.handle_answer(now, core, &message, octets)
+            }
             Ok(_) => self.ignore(core),
             Err(_) => {
                 self.refused_by(now, NotifyType::INVALID_SYNTAX);
@@ -144,7 +156,12 @@ impl InitSent {
         }
     }
 
-    fn handle_notifies(mut self: Box<Self>, now: Instant, core: &mut Core, payloads: &Payloads<'_>) -> State {
+    fn handle_notifies(
+        mut self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        payloads: &Payloads<'_>,
+    ) -> State {
         if let Some(notify) = payloads.notify(NotifyType::COOKIE) {
             let Some(cookie) = init::cookie(notify) else {
                 return self.ignore(core);
@@ -154,7 +171,11 @@ impl InitSent {
         }
         if let Some(notify) = payloads.notify(NotifyType::INVALID_KE_PAYLOAD) {
             // Only a group that was offered, and not the one that was sent (RFC 7296 §1.2).
-            let offered = |id: &GroupId| self.offer.iter().any(|proposal| proposal.groups.contains(id));
+            let offered = |id: &GroupId| {
+                self.offer
+                    .iter()
+                    .any(|proposal| proposal.groups.contains(id))
+            };
             let wanted = init::wanted_group(notify)
                 .filter(offered)
                 .filter(|id| *id != self.exchange.group())
@@ -184,9 +205,16 @@ impl InitSent {
         }
     }
 
-    fn handle_answer(mut self: Box<Self>, now: Instant, core: &mut Core, message: &Message<'_>, octets: &[u8]) -> State {
+    fn handle_answer(
+        mut self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        message: &Message<'_>,
+        octets: &[u8],
+    ) -> State {
         let payloads = &message.payloads;
-        let (Some(sa), Some(ke), Some(nonce)) = (payloads.sa(), payloads.ke(), payloads.nonce()) else {
+        let (Some(sa), Some(ke), Some(nonce)) = (payloads.sa(), payloads.ke(), payloads.nonce())
+        else {
             return self.ignore(core);
         };
         let suite = check_ike(&self.offer, sa)
@@ -217,7 +245,10 @@ pub(super) struct AuthSent {
 }
 
 impl AuthSent {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message, read by the only caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one message, read by the only caller"
+    )]
     fn begin(
         now: Instant,
         core: &mut Core,
@@ -274,10 +305,18 @@ impl AuthSent {
         let mut list = vec![Payload::IdI(identification(credential.identity()))];
         list.extend(certificates(credential.chain()));
         if init.config.initial_contact {
-            list.push(Payload::Notify(NotifyPayload::new(NotifyType::INITIAL_CONTACT, &[])));
+            list.push(Payload::Notify(NotifyPayload::new(
+                NotifyType::INITIAL_CONTACT,
+                &[],
+            )));
         }
         list.push(init::any_certificate());
-        list.extend(init.config.remote_identity.as_ref().map(|id| Payload::IdR(identification(id))));
+        list.extend(
+            init.config
+                .remote_identity
+                .as_ref()
+                .map(|id| Payload::IdR(identification(id))),
+        );
         list.push(Payload::Auth(AuthPayload {
             method: auth.method,
             value: &auth.value,
@@ -302,7 +341,7 @@ impl AuthSent {
     }
 
     pub(super) fn handle_response(
-        mut self: Box<Self>,
+        self: Box<Self>,
         now: Instant,
         core: &mut Core,
         header: &Header,
@@ -333,12 +372,18 @@ impl AuthSent {
             Err(error) => {
                 // The peer believes that the IKE SA stands (RFC 7296 §2.21.2).
                 let notify = error.notify();
-                Closing::with_notify(now, core, self.protection, notify, LostReason::Failed(error))
+                Closing::with_notify(
+                    now,
+                    core,
+                    self.protection,
+                    notify,
+                    LostReason::Failed(error),
+                )
             }
         }
     }
 
-    fn read(&mut self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, InitiatorSide), Error> {
+    fn read(&self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, InitiatorSide), Error> {
         let payloads = &opened.payloads;
         let prf = core
             .endpoint
@@ -366,10 +411,22 @@ impl AuthSent {
         {
             return Err(PeerMisbehaved::WrongIdentity.into());
         }
-        let lease = self.config.request_address.then(|| read_lease(payloads)).flatten();
+        let lease = self
+            .config
+            .request_address
+            .then(|| read_lease(payloads))
+            .flatten();
         if opened.form == Form::ChildRefused {
-            let by = payloads.error_notify().map_or(NotifyType::NO_PROPOSAL_CHOSEN, |notify| notify.kind);
-            return Ok((peer, InitiatorSide { lease, child: Err(by) }));
+            let by = payloads
+                .error_notify()
+                .map_or(NotifyType::NO_PROPOSAL_CHOSEN, |notify| notify.kind);
+            return Ok((
+                peer,
+                InitiatorSide {
+                    lease,
+                    child: Err(by),
+                },
+            ));
         }
         let child = &self.config.common.child;
         let offer = supported_esp(&child.proposals, &core.endpoint.provider);
@@ -386,11 +443,30 @@ impl AuthSent {
             udp_encapsulation: core.encapsulates(),
         };
         let child = source.child(&chosen, local, remote)?;
-        Ok((peer, InitiatorSide { lease, child: Ok(child) }))
+        Ok((
+            peer,
+            InitiatorSide {
+                lease,
+                child: Ok(child),
+            },
+        ))
     }
 
-    fn present(self: Box<Self>, now: Instant, core: &mut Core, peer: ProvenPeer, side: InitiatorSide) -> State {
-        AwaitVerdict::present(now, core, self.protection, self.suite, peer, Side::Initiator(side))
+    fn present(
+        self,
+        now: Instant,
+        core: &mut Core,
+        peer: ProvenPeer,
+        side: InitiatorSide,
+    ) -> State {
+        AwaitVerdict::present(
+            now,
+            core,
+            self.protection,
+            self.suite,
+            peer,
+            Side::Initiator(side),
+        )
     }
 }
 

@@ -11,6 +11,9 @@ mod state;
 mod verdict;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,7 +106,13 @@ impl IkeSa {
         config: Arc<ResponderConfig>,
         reserved: Reserved,
     ) -> Result<Self, AcceptRefusal> {
-        let mut core = Core::responder(path, endpoint, Arc::clone(&config), reserved, header.initiator_spi);
+        let mut core = Core::responder(
+            path,
+            endpoint,
+            Arc::clone(&config),
+            reserved,
+            header.initiator_spi,
+        );
         let state = InitAnswered::begin(now, &mut core, config, request)?;
         Ok(Self {
             core,
@@ -202,10 +211,14 @@ impl IkeSa {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Wakeup> {
         let own = self.state.deadline(&self.core);
-        [self.core.window.deadline(), self.core.keepalive_deadline(), own]
-            .into_iter()
-            .flatten()
-            .min_by_key(|wakeup| wakeup.at)
+        [
+            self.core.window.deadline(),
+            self.core.keepalive_deadline(),
+            own,
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|wakeup| wakeup.at)
     }
 
     /// Whether nothing will ever come out any more: drop it.

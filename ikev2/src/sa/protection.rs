@@ -3,8 +3,8 @@ use crate::error::Error;
 use crate::event::Role;
 use crate::keymat::IkeKeys;
 use crate::wire::{
-    EncodeError, Form, Header, Message, MessageWriter, Payload, PayloadType, Payloads, SealError, SealedLayout,
-    SealedSizes, open_chain, rules,
+    EncodeError, Form, Header, Message, MessageWriter, Payload, PayloadType, Payloads, SealError,
+    SealedLayout, SealedSizes, open_chain, rules,
 };
 
 /// Both directions of an IKE SA's Encrypted payloads (RFC 7296 §3.14).
@@ -31,7 +31,11 @@ pub(super) enum OpenError {
 
 impl Protection {
     /// SK_ei protects what the original initiator sends, SK_er what the responder sends.
-    pub(super) fn new(role: Role, cipher: &dyn SupportedCipher, keys: &IkeKeys) -> Result<Self, CryptoError> {
+    pub(super) fn new(
+        role: Role,
+        cipher: &dyn SupportedCipher,
+        keys: &IkeKeys,
+    ) -> Result<Self, CryptoError> {
         let (own, peer) = match role {
             Role::Initiator => (&keys.sk_ei, &keys.sk_er),
             Role::Responder => (&keys.sk_er, &keys.sk_ei),
@@ -43,7 +47,11 @@ impl Protection {
     }
 
     /// Writes a message with these payloads inside its Encrypted payload.
-    pub(super) fn seal(&mut self, header: &Header, payloads: &[Payload<'_>]) -> Result<Vec<u8>, Error> {
+    pub(super) fn seal(
+        &mut self,
+        header: &Header,
+        payloads: &[Payload<'_>],
+    ) -> Result<Vec<u8>, Error> {
         let layout = self.sealer.layout();
         let sizes = SealedSizes {
             iv: layout.iv_len,
@@ -60,10 +68,10 @@ impl Protection {
         }
         let sealer = &mut self.sealer;
         writer
-            .seal(|mut parts| {
+            .seal(|parts| {
                 let at = parts.text_and_icv.len().saturating_sub(parts.icv_len);
                 let (text, icv) = parts.text_and_icv.split_at_mut(at);
-                sealer.seal(parts.aad, &mut parts.iv, text, icv)
+                sealer.seal(parts.aad, parts.iv, text, icv)
             })
             .map_err(|error| match error {
                 SealError::Encode(_) => Error::Unwritable,
@@ -73,17 +81,27 @@ impl Protection {
     }
 
     /// Decrypts a message in place and reads it.
-    pub(super) fn open<'a>(&self, header: &Header, octets: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
+    pub(super) fn open<'a>(
+        &self,
+        header: &Header,
+        octets: &'a mut [u8],
+    ) -> Result<Opened<'a>, OpenError> {
         let (first, layout) = self.layout(octets).ok_or(OpenError::Unauthentic)?;
-        self.decrypt(octets, &layout).ok_or(OpenError::Unauthentic)?;
+        self.decrypt(octets, &layout)
+            .ok_or(OpenError::Unauthentic)?;
         // From here on the peer is to blame.
         let octets: &'a [u8] = octets;
         let wrong = |error: Error| OpenError::Wrong(error);
         let outer = Message::decode(octets).map_err(|e| wrong(e.into()))?;
         let plaintext = octets.get(layout.ciphertext).unwrap_or_default();
         let payloads = open_chain(first, plaintext).map_err(|e| wrong(e.into()))?;
-        let form = rules::check(header.exchange, header.flags.response, &payloads, &outer.payloads)
-            .map_err(|e| wrong(e.into()))?;
+        let form = rules::check(
+            header.exchange,
+            header.flags.response,
+            &payloads,
+            &outer.payloads,
+        )
+        .map_err(|e| wrong(e.into()))?;
         Ok(Opened { form, payloads })
     }
 

@@ -47,14 +47,18 @@ impl InitAnswered {
         let failed = |error: Error| AcceptRefusal::Failed(error);
         let message = Message::decode(&request).map_err(|e| failed(e.into()))?;
         let payloads = &message.payloads;
-        rules::check(ExchangeType::IKE_SA_INIT, false, &[], payloads).map_err(|e| failed(e.into()))?;
-        let (Some(sa), Some(ke), Some(nonce)) = (payloads.sa(), payloads.ke(), payloads.nonce()) else {
-            return Err(failed(PeerMisbehaved::UnexpectedExchange(ExchangeType::IKE_SA_INIT).into()));
+        rules::check(ExchangeType::IKE_SA_INIT, false, &[], payloads)
+            .map_err(|e| failed(e.into()))?;
+        let (Some(sa), Some(ke), Some(nonce)) = (payloads.sa(), payloads.ke(), payloads.nonce())
+        else {
+            return Err(failed(
+                PeerMisbehaved::UnexpectedExchange(ExchangeType::IKE_SA_INIT).into(),
+            ));
         };
         let provider = Arc::clone(&core.endpoint.provider);
         let ours = supported_ike(&config.common.proposals, &provider);
-        let chosen =
-            choose_ike(&ours, sa, ke.group).ok_or_else(|| failed(PeerIncompatible::NoIkeProposal.into()))?;
+        let chosen = choose_ike(&ours, sa, ke.group)
+            .ok_or_else(|| failed(PeerIncompatible::NoIkeProposal.into()))?;
         let suite = chosen.suite;
         if suite.group != ke.group {
             return Err(AcceptRefusal::WrongGroup(suite.group));
@@ -89,7 +93,8 @@ impl InitAnswered {
             },
         )
         .map_err(|e| failed(e.into()))?;
-        let protection = Protection::new(Role::Responder, cipher, &keys).map_err(|e| failed(e.into()))?;
+        let protection =
+            Protection::new(Role::Responder, cipher, &keys).map_err(|e| failed(e.into()))?;
         core.nat = Nat::detect(payloads, (spis.0, 0), core.path);
         let peer_hashes = init::announced_hashes(payloads);
         let response = init::Response {
@@ -150,26 +155,41 @@ impl InitAnswered {
                     peer_hashes: self.peer_hashes,
                     offer,
                 };
-                AwaitVerdict::present(now, core, self.protection, self.suite, peer, Side::Responder(side))
+                AwaitVerdict::present(
+                    now,
+                    core,
+                    self.protection,
+                    self.suite,
+                    peer,
+                    Side::Responder(side),
+                )
             }
             Err(error) => {
                 let value = match &error {
                     Error::PeerMisbehaved(PeerMisbehaved::UnknownCritical(kind)) => vec![kind.0],
                     _ => Vec::new(),
                 };
-                core.respond_notify(&mut self.protection, path, ExchangeType::IKE_AUTH, error.notify(), &value);
+                core.respond_notify(
+                    &mut self.protection,
+                    path,
+                    ExchangeType::IKE_AUTH,
+                    error.notify(),
+                    &value,
+                );
                 State::over(now, core, LostReason::Failed(error))
             }
         }
     }
 
-    fn read(&mut self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, ChildOffer), Error> {
+    fn read(&self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, ChildOffer), Error> {
         if opened.form == Form::EapStart {
             return Err(PeerIncompatible::Eap.into());
         }
         let provider = &core.endpoint.provider;
         let payloads = &opened.payloads;
-        let prf = provider.prf(self.suite.prf).ok_or(CryptoError::KeyUnusable)?;
+        let prf = provider
+            .prf(self.suite.prf)
+            .ok_or(CryptoError::KeyUnusable)?;
         let missing = || Error::from(PeerMisbehaved::UnexpectedExchange(ExchangeType::IKE_AUTH));
         let id = payloads.id_i().ok_or_else(missing)?;
         let auth = payloads.auth().ok_or_else(missing)?;

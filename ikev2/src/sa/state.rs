@@ -26,7 +26,11 @@ impl State {
     }
 
     fn handle_response(self, now: Instant, core: &mut Core, event: SaEvent) -> Self {
-        let SaEvent { path, header, octets } = event;
+        let SaEvent {
+            path,
+            header,
+            octets,
+        } = event;
         if !core.window.awaits(header.message_id, header.exchange) {
             core.stats.out_of_place += 1;
             return self;
@@ -98,12 +102,16 @@ impl State {
     /// them: the peer asks again.
     fn listens(&self, exchange: ExchangeType) -> Option<&Protection> {
         match self {
-            Self::InitAnswered(state) if exchange == ExchangeType::IKE_AUTH => Some(state.protection()),
+            Self::InitAnswered(state) if exchange == ExchangeType::IKE_AUTH => {
+                Some(state.protection())
+            }
             Self::Established(state) => Some(state.protection()),
             Self::Closing(state) => Some(state.protection()),
-            Self::InitSent(_) | Self::InitAnswered(_) | Self::AuthSent(_) | Self::AwaitVerdict(_) | Self::Closed(_) => {
-                None
-            }
+            Self::InitSent(_)
+            | Self::InitAnswered(_)
+            | Self::AuthSent(_)
+            | Self::AwaitVerdict(_)
+            | Self::Closed(_) => None,
         }
     }
 
@@ -133,7 +141,10 @@ impl State {
             }
             Self::Established(state) => state.handle_timeout(now, core),
             Self::Closed(closed) => Self::Closed(closed.handle_timeout(now, core)),
-            Self::InitAnswered(_) | Self::AuthSent(_) | Self::AwaitVerdict(_) | Self::Closing(_) => self,
+            Self::InitAnswered(_)
+            | Self::AuthSent(_)
+            | Self::AwaitVerdict(_)
+            | Self::Closing(_) => self,
         }
     }
 

@@ -20,7 +20,9 @@ use crate::event::{
 use crate::exchange::auth::{ProvenPeer, Signed, certificates, identification, prove_ourselves};
 use crate::exchange::child::{ChildOffer, KeySource, Nonces};
 use crate::negotiate::IkeSuite;
-use crate::wire::{AuthPayload, ExchangeType, HashAlgorithm, NotifyPayload, NotifyType, Payload, TsPayload};
+use crate::wire::{
+    AuthPayload, ExchangeType, HashAlgorithm, NotifyPayload, NotifyType, Payload, TsPayload,
+};
 
 /// The peer is proven. Requests that come again are swallowed until the verdict.
 pub(super) struct AwaitVerdict {
@@ -117,26 +119,51 @@ impl AwaitVerdict {
     }
 
     /// The only place where a peer is admitted.
-    pub(super) fn decide(self: Box<Self>, now: Instant, core: &mut Core, verdict: Verdict) -> State {
+    pub(super) fn decide(
+        self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        verdict: Verdict,
+    ) -> State {
         match verdict {
             Verdict::Admit(grant) => self.establish(now, core, Admitted::mint(grant)),
-            Verdict::Deny(reason) => {
-                self.refuse(now, core, NotifyType::AUTHENTICATION_FAILED, LostReason::Denied(reason))
-            }
+            Verdict::Deny(reason) => self.refuse(
+                now,
+                core,
+                NotifyType::AUTHENTICATION_FAILED,
+                LostReason::Denied(reason),
+            ),
         }
     }
 
-    pub(super) fn deny(self: Box<Self>, now: Instant, core: &mut Core, reason: LostReason) -> State {
+    pub(super) fn deny(
+        self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        reason: LostReason,
+    ) -> State {
         self.refuse(now, core, NotifyType::AUTHENTICATION_FAILED, reason)
     }
 
-    fn refuse(mut self: Box<Self>, now: Instant, core: &mut Core, notify: NotifyType, reason: LostReason) -> State {
+    fn refuse(
+        mut self: Box<Self>,
+        now: Instant,
+        core: &mut Core,
+        notify: NotifyType,
+        reason: LostReason,
+    ) -> State {
         match self.side {
             // The peer believes that the IKE SA stands: it is told (RFC 7296 §2.21.2).
             Side::Initiator(_) => Closing::with_notify(now, core, self.protection, notify, reason),
             Side::Responder(_) => {
                 let to = core.path;
-                core.respond_notify(&mut self.protection, to, ExchangeType::IKE_AUTH, notify, &[]);
+                core.respond_notify(
+                    &mut self.protection,
+                    to,
+                    ExchangeType::IKE_AUTH,
+                    notify,
+                    &[],
+                );
                 State::over(now, core, reason)
             }
         }
@@ -145,13 +172,15 @@ impl AwaitVerdict {
     fn establish(mut self: Box<Self>, now: Instant, core: &mut Core, admitted: Admitted) -> State {
         let (child, lease) = match self.side {
             Side::Initiator(side) => (side.child, side.lease),
-            Side::Responder(ref mut side) => match side.answer(core, &mut self.protection, self.suite, admitted.grant()) {
-                Ok(answer) => answer,
-                Err(error) => {
-                    let notify = error.notify();
-                    return self.refuse(now, core, notify, LostReason::Failed(error));
+            Side::Responder(ref mut side) => {
+                match side.answer(core, &mut self.protection, self.suite, admitted.grant()) {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        let notify = error.notify();
+                        return self.refuse(now, core, notify, LostReason::Failed(error));
+                    }
                 }
-            },
+            }
         };
         Established::begin(
             now,

@@ -102,7 +102,13 @@ impl Window {
 
     /// Sends a request, whose message ID is [`next_id`](Self::next_id). A request that is open is
     /// replaced: the same message ID with a cookie or another key exchange (RFC 7296 §2.6, §1.2).
-    pub(super) fn begin(&mut self, now: Instant, exchange: ExchangeType, octets: Vec<u8>, random: &dyn SecureRandom) {
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeType,
+        octets: Vec<u8>,
+        random: &dyn SecureRandom,
+    ) {
         let interval = self.policy.initial.max(SHORTEST);
         self.open = Some(Open {
             exchange,
@@ -119,13 +125,19 @@ impl Window {
     pub(super) fn hurry(&mut self, transmissions: u32) {
         self.policy.transmissions = self.policy.transmissions.min(transmissions);
         if let Some(open) = &mut self.open {
-            open.limit = open.limit.min(open.transmissions.saturating_add(transmissions));
+            open.limit = open
+                .limit
+                .min(open.transmissions.saturating_add(transmissions));
         }
     }
 
     /// Whether a response with this header fields can belong to our open request.
     pub(super) fn awaits(&self, id: u32, exchange: ExchangeType) -> bool {
-        id == self.next && self.open.as_ref().is_some_and(|open| open.exchange == exchange)
+        id == self.next
+            && self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.exchange == exchange)
     }
 
     /// The open request is answered. Gives its octets.
@@ -177,7 +189,11 @@ impl Window {
     /// Answers the last request; the response is kept until the next one.
     pub(super) fn respond(&mut self, octets: Vec<u8>, to: Path) {
         if let Some(last) = &mut self.last {
-            last.response = Some(Response { octets, to, due: true });
+            last.response = Some(Response {
+                octets,
+                to,
+                due: true,
+            });
         }
     }
 
@@ -186,7 +202,9 @@ impl Window {
     pub(super) fn respond_again(&mut self, to: Path) {
         // Once IKE_AUTH has come, nobody needs the answer to IKE_SA_INIT.
         if self.expected == 1
-            && let Some(Response { to: address, due, .. }) = self.last.as_mut().and_then(|last| last.response.as_mut())
+            && let Some(Response {
+                to: address, due, ..
+            }) = self.last.as_mut().and_then(|last| last.response.as_mut())
         {
             *address = to;
             *due = true;
@@ -239,7 +257,11 @@ impl Window {
         }
         let percent = self.policy.backoff_percent.max(100);
         let longest = self.policy.longest.max(SHORTEST);
-        open.interval = open.interval.saturating_mul(percent).min(longest.saturating_mul(100)) / 100;
+        open.interval = open
+            .interval
+            .saturating_mul(percent)
+            .min(longest.saturating_mul(100))
+            / 100;
         open.retry_at = now + jittered(open.interval, &self.policy, random);
         open.transmissions += 1;
         open.due = true;
@@ -263,7 +285,10 @@ fn jittered(interval: Duration, policy: &RetransmitPolicy, random: &dyn SecureRa
         return interval;
     }
     let spread = interval.saturating_mul(share) / 100;
-    let offset = spread.saturating_mul(2).saturating_mul(u32::from(u16::from_be_bytes(octets))) / u32::from(u16::MAX);
+    let offset = spread
+        .saturating_mul(2)
+        .saturating_mul(u32::from(u16::from_be_bytes(octets)))
+        / u32::from(u16::MAX);
     (interval.saturating_sub(spread) + offset).max(SHORTEST)
 }
 
@@ -281,7 +306,10 @@ mod tests {
     };
 
     fn origin() -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some instant to count from"
+        )]
         Instant::now()
     }
 
@@ -320,7 +348,10 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_its_share_and_repeats_with_the_seed() {
-        let policy = RetransmitPolicy { jitter_percent: 10, ..POLICY };
+        let policy = RetransmitPolicy {
+            jitter_percent: 10,
+            ..POLICY
+        };
         let draw = |seed| {
             let random = SeededRandom::new(seed);
             (0..100)
@@ -328,8 +359,15 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let waits = draw(7);
-        assert!(waits.iter().all(|w| (9_000..=11_000).contains(&w.as_millis())));
-        assert!(waits.iter().any(|w| w.as_millis() < 9_900) && waits.iter().any(|w| w.as_millis() > 10_100));
+        assert!(
+            waits
+                .iter()
+                .all(|w| (9_000..=11_000).contains(&w.as_millis()))
+        );
+        assert!(
+            waits.iter().any(|w| w.as_millis() < 9_900)
+                && waits.iter().any(|w| w.as_millis() > 10_100)
+        );
         assert_eq!(waits, draw(7));
     }
 
@@ -356,7 +394,10 @@ mod tests {
             panic!("not fresh");
         };
         // Not accepted yet, since it was not authentic: the real one is still fresh.
-        assert!(matches!(window.arrival(0, b"another", path()), Arrival::Fresh(_)));
+        assert!(matches!(
+            window.arrival(0, b"another", path()),
+            Arrival::Fresh(_)
+        ));
         window.accept(digest);
         // Before there is a response it is swallowed.
         assert_eq!(window.arrival(0, b"request", path()), Arrival::Again);
@@ -369,7 +410,10 @@ mod tests {
         assert_eq!(window.arrival(0, b"forged", path()), Arrival::OutOfWindow);
         assert_eq!(window.arrival(2, b"request", path()), Arrival::OutOfWindow);
         assert_eq!(window.poll(), None);
-        assert!(matches!(window.arrival(1, b"next", path()), Arrival::Fresh(_)));
+        assert!(matches!(
+            window.arrival(1, b"next", path()),
+            Arrival::Fresh(_)
+        ));
     }
 
     #[test]

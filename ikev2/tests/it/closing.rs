@@ -8,18 +8,35 @@ use testkit::{Side, SideName, rig};
 use super::handshake::{SECOND, connected, devices};
 
 fn orderly_end(side: &Side) {
-    let removed = side.events.iter().position(|(_, _, event)| matches!(event, Event::ChildRemoved(..)));
-    let lost = side.events.iter().position(|(_, _, event)| matches!(event, Event::Lost(_)));
+    let removed = side
+        .events
+        .iter()
+        .position(|(_, _, event)| matches!(event, Event::ChildRemoved(..)));
+    let lost = side
+        .events
+        .iter()
+        .position(|(_, _, event)| matches!(event, Event::Lost(_)));
     assert!(removed.unwrap() < lost.unwrap());
     assert_eq!(side.count(|event| matches!(event, Event::Lost(_))), 1);
-    assert_eq!(side.count(|event| matches!(event, Event::ChildRemoved(..))), 1);
+    assert_eq!(
+        side.count(|event| matches!(event, Event::ChildRemoved(..))),
+        1
+    );
 }
 
 #[test]
 fn either_side_deletes_and_both_forget() {
     for (seed, starter, ladder) in [
-        (1, SideName::Initiator, ["-> INFORMATIONAL 2", "<- INFORMATIONAL 2 answer"]),
-        (2, SideName::Responder, ["<- INFORMATIONAL 0", "-> INFORMATIONAL 0 answer"]),
+        (
+            1,
+            SideName::Initiator,
+            ["-> INFORMATIONAL 2", "<- INFORMATIONAL 2 answer"],
+        ),
+        (
+            2,
+            SideName::Responder,
+            ["<- INFORMATIONAL 0", "-> INFORMATIONAL 0 answer"],
+        ),
     ] {
         let mut pair = connected(seed);
         let handle = match starter {
@@ -32,7 +49,10 @@ fn either_side_deletes_and_both_forget() {
             SideName::Responder => (&pair.responder, &pair.initiator),
         };
         // The data plane is told at once, the end comes with the answer.
-        assert_eq!(own.count(|event| matches!(event, Event::ChildRemoved(..))), 1);
+        assert_eq!(
+            own.count(|event| matches!(event, Event::ChildRemoved(..))),
+            1
+        );
         assert!(own.lost().is_empty() && other.lost().is_empty());
         pair.run_for(SECOND);
         pair.assert_ladder(&ladder);
@@ -46,7 +66,10 @@ fn either_side_deletes_and_both_forget() {
         assert_eq!(other.lost(), ["the peer deleted the IKE SA"]);
         pair.run_for(60 * SECOND);
         assert!(pair.initiator.sas.is_empty() && pair.responder.sas.is_empty());
-        assert_eq!(pair.initiator.endpoint.open() + pair.responder.endpoint.open(), 0);
+        assert_eq!(
+            pair.initiator.endpoint.open() + pair.responder.endpoint.open(),
+            0
+        );
         pair.assert_ladder(&[]);
     }
 }
@@ -133,7 +156,10 @@ fn closing_an_unfinished_handshake_is_silent_and_final() {
     assert_eq!(pair.initiator.lost(), ["closed by this side"]);
     assert!(pair.initiator.sas.is_empty());
     pair.run_for(60 * SECOND);
-    assert_eq!(pair.responder.lost(), ["the peer did not finish the handshake in time"]);
+    assert_eq!(
+        pair.responder.lost(),
+        ["the peer did not finish the handshake in time"]
+    );
     assert!(pair.responder.sas.is_empty());
 }
 

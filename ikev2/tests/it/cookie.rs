@@ -27,10 +27,16 @@ fn from_the_threshold_on_a_cookie_is_asked_for() {
     ]);
     assert_agree(&pair);
     // The rest of the request is unchanged.
-    let (first, second) = (Message::decode(&first).unwrap(), Message::decode(&second).unwrap());
+    let (first, second) = (
+        Message::decode(&first).unwrap(),
+        Message::decode(&second).unwrap(),
+    );
     assert_eq!(second.payloads[1..], first.payloads[..]);
     let stats = pair.responder.endpoint.stats();
-    assert_eq!((stats.challenges, stats.bad_cookies, stats.accepted), (1, 0, 1));
+    assert_eq!(
+        (stats.challenges, stats.bad_cookies, stats.accepted),
+        (1, 0, 1)
+    );
 }
 
 fn half_open(count: usize, threshold: usize, limits: Limits) -> Pair {
@@ -69,7 +75,12 @@ fn beyond_the_limit_first_messages_are_dropped_and_established_ones_live() {
         half_open: 3,
         ..Limits::default()
     };
-    let mut pair = rig::pair_with(4, rig::endpoint(4), rig::endpoint(5).limits(limits), rig::responder(&segw));
+    let mut pair = rig::pair_with(
+        4,
+        rig::endpoint(4),
+        rig::endpoint(5).limits(limits),
+        rig::responder(&segw),
+    );
     let config = rig::initiator(&henb).into();
     let alive = pair.initiate(&config);
     pair.run_for(SECOND);
@@ -84,7 +95,10 @@ fn beyond_the_limit_first_messages_are_dropped_and_established_ones_live() {
     assert_eq!(pair.responder.endpoint.stats().over_limit, 2);
     pair.with(SideName::Initiator, alive, |sa, now| sa.probe(now));
     pair.run_for(SECOND / 4);
-    assert_eq!(pair.traffic.last().unwrap().rung(), "<- INFORMATIONAL 2 answer");
+    assert_eq!(
+        pair.traffic.last().unwrap().rung(),
+        "<- INFORMATIONAL 2 answer"
+    );
 }
 
 #[test]
@@ -98,8 +112,17 @@ fn half_open_ike_sas_time_out_and_make_room() {
     assert_eq!(pair.responder.endpoint.half_open(), 2);
     pair.filter = Some(|_| true);
     pair.run_for(20 * SECOND);
-    assert_eq!((pair.responder.endpoint.half_open(), pair.responder.endpoint.open()), (0, 0));
-    assert_eq!(pair.responder.lost(), ["the peer did not finish the handshake in time"; 2]);
+    assert_eq!(
+        (
+            pair.responder.endpoint.half_open(),
+            pair.responder.endpoint.open()
+        ),
+        (0, 0)
+    );
+    assert_eq!(
+        pair.responder.lost(),
+        ["the peer did not finish the handshake in time"; 2]
+    );
 }
 
 #[test]
@@ -113,7 +136,11 @@ fn established_ike_sas_do_not_count_as_half_open() {
     }
     assert_eq!(pair.responder.endpoint.stats().challenges, 0);
     assert_eq!(pair.responder.endpoint.half_open(), 0);
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::Established(_))), 3);
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::Established(_))),
+        3
+    );
 }
 
 #[test]
@@ -136,7 +163,11 @@ fn a_peer_that_asks_for_cookies_for_ever_is_left() {
         pair.inject(SideName::Initiator, path, &challenge);
     }
     assert!(!pair.initiator.sas.contains_key(&handle));
-    assert!(pair.initiator.lost()[0].contains("cookies"), "{:?}", pair.initiator.lost());
+    assert!(
+        pair.initiator.lost()[0].contains("cookies"),
+        "{:?}",
+        pair.initiator.lost()
+    );
     assert!(pair.traffic.len() < 10);
 }
 
@@ -151,14 +182,23 @@ fn an_application_may_challenge_refuse_or_ignore_by_itself() {
     let mut endpoint = Endpoint::new(config, Some(Arc::new(rig::responder(&segw))));
     let (now, path) = (pair.now(), pair.path(SideName::Responder));
     let mut buf = Vec::new();
-    let Some(ikev2::DatagramEvent::Incoming(incoming)) = endpoint.handle_datagram(now, path, &request, &mut buf) else {
+    let Some(ikev2::DatagramEvent::Incoming(incoming)) =
+        endpoint.handle_datagram(now, path, &request, &mut buf)
+    else {
         panic!("not a first message");
     };
     assert!(!incoming.cookie_verified());
     assert_eq!(incoming.path(), path);
     let transmit = endpoint.challenge(now, &incoming, &mut buf).unwrap();
     assert_eq!(transmit.path, path);
-    let cookie = Message::decode(&buf[..transmit.size]).unwrap().payloads.notifies().next().unwrap().value.to_vec();
+    let cookie = Message::decode(&buf[..transmit.size])
+        .unwrap()
+        .payloads
+        .notifies()
+        .next()
+        .unwrap()
+        .value
+        .to_vec();
     // With that cookie the request is let through as verified.
     let mut again = request.clone();
     again.truncate(28);
@@ -171,13 +211,24 @@ fn an_application_may_challenge_refuse_or_ignore_by_itself() {
     again.extend(&request[28..]);
     let len = u32::try_from(again.len()).unwrap().to_be_bytes();
     again[24..28].copy_from_slice(&len);
-    let Some(ikev2::DatagramEvent::Incoming(verified)) = endpoint.handle_datagram(now, path, &again, &mut buf) else {
+    let Some(ikev2::DatagramEvent::Incoming(verified)) =
+        endpoint.handle_datagram(now, path, &again, &mut buf)
+    else {
         panic!("the cookie was not accepted");
     };
     assert!(verified.cookie_verified());
-    let transmit = endpoint.refuse(&verified, ikev2::wire::NotifyType::TEMPORARY_FAILURE, &mut buf).unwrap();
+    let transmit = endpoint
+        .refuse(
+            &verified,
+            ikev2::wire::NotifyType::TEMPORARY_FAILURE,
+            &mut buf,
+        )
+        .unwrap();
     let answer = Message::decode(&buf[..transmit.size]).unwrap();
-    assert_eq!(answer.payloads.error_notify().unwrap().kind, ikev2::wire::NotifyType::TEMPORARY_FAILURE);
+    assert_eq!(
+        answer.payloads.error_notify().unwrap().kind,
+        ikev2::wire::NotifyType::TEMPORARY_FAILURE
+    );
     endpoint.ignore(incoming);
     assert_eq!(endpoint.open(), 0);
 }

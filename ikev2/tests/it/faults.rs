@@ -29,19 +29,37 @@ fn handshakes_survive_a_bad_network() {
         });
         let handle = pair.initiate(&config.into());
         pair.run_for(100 * SECOND);
-        assert_eq!(pair.initiator.established(), [handle], "seed {seed}: {:?}", pair.initiator.events);
-        assert_eq!(pair.initiator.count(|event| matches!(event, Event::ChildInstalled(..))), 1);
+        assert_eq!(
+            pair.initiator.established(),
+            [handle],
+            "seed {seed}: {:?}",
+            pair.initiator.events
+        );
+        assert_eq!(
+            pair.initiator
+                .count(|event| matches!(event, Event::ChildInstalled(..))),
+            1
+        );
         // An IKE_SA_INIT that is late and without cookie may have made a second half-open IKE SA
         // in between, which has timed out by now.
         assert_eq!(pair.responder.established().len(), 1, "seed {seed}");
-        assert_eq!(pair.responder.count(|event| matches!(event, Event::Established(_))), 1, "seed {seed}");
+        assert_eq!(
+            pair.responder
+                .count(|event| matches!(event, Event::Established(_))),
+            1,
+            "seed {seed}"
+        );
         assert_eq!(pair.responder.endpoint.half_open(), 0, "seed {seed}");
         assert_agree(&pair);
         // And it ends as well.
         pair.with(SideName::Initiator, handle, |sa, now| sa.close(now));
         pair.run_for(100 * SECOND);
         assert!(pair.initiator.sas.is_empty(), "seed {seed}");
-        assert_eq!(pair.initiator.lost(), ["closed by this side"], "seed {seed}");
+        assert_eq!(
+            pair.initiator.lost(),
+            ["closed by this side"],
+            "seed {seed}"
+        );
     }
 }
 
@@ -58,8 +76,14 @@ fn a_network_that_only_doubles_makes_nothing_twice() {
     assert_agree(&pair);
     for side in [&pair.initiator, &pair.responder] {
         assert_eq!(side.sas.len(), 1);
-        assert_eq!(side.count(|event| matches!(event, Event::Established(_))), 1);
-        assert_eq!(side.count(|event| matches!(event, Event::ChildInstalled(..))), 1);
+        assert_eq!(
+            side.count(|event| matches!(event, Event::Established(_))),
+            1
+        );
+        assert_eq!(
+            side.count(|event| matches!(event, Event::ChildInstalled(..))),
+            1
+        );
     }
     assert_eq!(pair.responder.endpoint.stats().accepted, 1);
 }

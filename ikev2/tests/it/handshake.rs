@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ikev2::wire::{GroupId, PrfId};
 use ikev2::{
-    ChildSa, Cipher, Event, Identification, IkeProposal, IkeSaInfo, Phase, Role, TrafficSelector, shard_of_esp,
-    shard_of_ike,
+    ChildSa, Cipher, Event, Identification, IkeProposal, IkeSaInfo, Phase, Role, TrafficSelector,
+    shard_of_esp, shard_of_ike,
 };
 use testkit::{Device, KeyKind, Pair, Side, rig};
 
@@ -64,14 +64,19 @@ pub(crate) fn assert_agree(pair: &Pair) {
     assert_eq!(i.udp_encapsulation, r.udp_encapsulation);
     assert_eq!(info(&pair.initiator).spis, info(&pair.responder).spis);
     assert_eq!(info(&pair.initiator).suite, info(&pair.responder).suite);
-    assert_eq!(info(&pair.initiator).assigned, info(&pair.responder).assigned);
+    assert_eq!(
+        info(&pair.initiator).assigned,
+        info(&pair.responder).assigned
+    );
 }
 
 #[test]
 fn two_devices_meet_and_the_initiator_gets_an_address() {
     let (henb, segw) = devices();
     let mut pair = rig::pair(1, rig::responder(&segw));
-    let config = rig::initiator(&henb).remote_identity(segw.identity.clone()).into();
+    let config = rig::initiator(&henb)
+        .remote_identity(segw.identity.clone())
+        .into();
     let handle = pair.initiate(&config);
     pair.run_for(SECOND);
     pair.assert_ladder(&[
@@ -95,12 +100,18 @@ fn two_devices_meet_and_the_initiator_gets_an_address() {
     assert_eq!(lease.netmask, Some(Ipv4Addr::new(255, 255, 0, 0)));
     assert_eq!(lease.dns, [Ipv4Addr::new(10, 88, 255, 53)]);
     let tunnel = child(&pair.initiator);
-    assert_eq!(tunnel.local_selectors, [TrafficSelector::host(lease.address.into())]);
+    assert_eq!(
+        tunnel.local_selectors,
+        [TrafficSelector::host(lease.address.into())]
+    );
     assert_eq!(tunnel.remote_selectors, [TrafficSelector::any_ipv4()]);
     assert!(tunnel.suite.esn);
     assert!(!tunnel.udp_encapsulation);
     let sa = &pair.initiator.sas[&handle];
-    assert_eq!((sa.role(), sa.phase()), (Role::Initiator, Phase::Established));
+    assert_eq!(
+        (sa.role(), sa.phase()),
+        (Role::Initiator, Phase::Established)
+    );
     assert_eq!(sa.peer(), Some(&segw.identity));
     assert_eq!(pair.responder.endpoint.half_open(), 0);
     assert_eq!(pair.responder.endpoint.open(), 1);
@@ -113,7 +124,10 @@ fn both_kinds_of_key_authenticate_with_each_other() {
         (KeyKind::Ed25519, KeyKind::EcdsaP256),
         (KeyKind::Ed25519, KeyKind::Ed25519),
     ]) {
-        let (henb, segw) = (Device::new("henb.example", kinds.0), Device::new("segw.example", kinds.1));
+        let (henb, segw) = (
+            Device::new("henb.example", kinds.0),
+            Device::new("segw.example", kinds.1),
+        );
         let mut pair = rig::pair(seed, rig::responder(&segw));
         pair.initiate(&rig::initiator(&henb).into());
         pair.run_for(SECOND);
@@ -124,7 +138,11 @@ fn both_kinds_of_key_authenticate_with_each_other() {
 #[test]
 fn every_cipher_prf_and_group_is_spoken() {
     let (henb, segw) = devices();
-    let ciphers = [Cipher::AES_128_GCM, Cipher::AES_256_GCM, Cipher::CHACHA20_POLY1305];
+    let ciphers = [
+        Cipher::AES_128_GCM,
+        Cipher::AES_256_GCM,
+        Cipher::CHACHA20_POLY1305,
+    ];
     let prfs = [PrfId::HMAC_SHA2_256, PrfId::HMAC_SHA2_384];
     let groups = [GroupId::X25519, GroupId::P256];
     let mut seed = 10;
@@ -158,14 +176,27 @@ fn nothing_in_common_is_no_proposal_chosen() {
             ..IkeProposal::default()
         }]
     };
-    let responder = rig::responder(&segw).proposals(only(Cipher::AES_256_GCM)).unwrap();
+    let responder = rig::responder(&segw)
+        .proposals(only(Cipher::AES_256_GCM))
+        .unwrap();
     let mut pair = rig::pair(2, responder);
-    let config = rig::initiator(&henb).proposals(only(Cipher::CHACHA20_POLY1305)).unwrap();
+    let config = rig::initiator(&henb)
+        .proposals(only(Cipher::CHACHA20_POLY1305))
+        .unwrap();
     pair.initiate(&config.into());
     pair.run_for(10 * SECOND);
     // The error is not authenticated: the request goes out again for a while (RFC 7296 §2.21.1).
-    assert!(pair.traffic.iter().filter(|t| t.rung() == "-> IKE_SA_INIT 0").count() >= 2);
-    assert_eq!(pair.initiator.lost(), ["the peer answered NO_PROPOSAL_CHOSEN"]);
+    assert!(
+        pair.traffic
+            .iter()
+            .filter(|t| t.rung() == "-> IKE_SA_INIT 0")
+            .count()
+            >= 2
+    );
+    assert_eq!(
+        pair.initiator.lost(),
+        ["the peer answered NO_PROPOSAL_CHOSEN"]
+    );
     assert!(pair.initiator.sas.is_empty() && pair.responder.sas.is_empty());
     assert_eq!(pair.responder.endpoint.open(), 0);
 }
@@ -175,13 +206,28 @@ fn an_identity_that_is_not_in_the_certificate_is_refused_before_anybody_is_asked
     let (henb, segw) = devices();
     let mut pair = rig::pair(3, rig::responder(&segw));
     let other = henb.credential_as(Identification::fqdn("other.example"));
-    let child = ikev2::ChildConfig::new(vec![TrafficSelector::any_ipv4()], vec![TrafficSelector::any_ipv4()]).unwrap();
+    let child = ikev2::ChildConfig::new(
+        vec![TrafficSelector::any_ipv4()],
+        vec![TrafficSelector::any_ipv4()],
+    )
+    .unwrap();
     let config = ikev2::InitiatorConfig::new(other, rig::verifier(), child).unwrap();
     pair.initiate(&config.into());
     pair.run_for(SECOND);
-    assert_eq!(pair.initiator.lost(), ["the peer answered AUTHENTICATION_FAILED"]);
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::PeerPresented(_))), 0);
-    assert!(pair.responder.lost()[0].contains("other.example"), "{:?}", pair.responder.lost());
+    assert_eq!(
+        pair.initiator.lost(),
+        ["the peer answered AUTHENTICATION_FAILED"]
+    );
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::PeerPresented(_))),
+        0
+    );
+    assert!(
+        pair.responder.lost()[0].contains("other.example"),
+        "{:?}",
+        pair.responder.lost()
+    );
 }
 
 #[test]
@@ -191,13 +237,25 @@ fn a_key_that_is_not_the_certificates_is_refused_before_anybody_is_asked() {
         victim: henb,
         key: Device::new("thief.example", KeyKind::EcdsaP256).credential(),
     };
-    let child = ikev2::ChildConfig::new(vec![TrafficSelector::any_ipv4()], vec![TrafficSelector::any_ipv4()]).unwrap();
-    let config = ikev2::InitiatorConfig::new(std::sync::Arc::new(thief), rig::verifier(), child).unwrap();
+    let child = ikev2::ChildConfig::new(
+        vec![TrafficSelector::any_ipv4()],
+        vec![TrafficSelector::any_ipv4()],
+    )
+    .unwrap();
+    let config =
+        ikev2::InitiatorConfig::new(std::sync::Arc::new(thief), rig::verifier(), child).unwrap();
     let mut pair = rig::pair(4, rig::responder(&segw));
     pair.initiate(&config.into());
     pair.run_for(SECOND);
-    assert_eq!(pair.initiator.lost(), ["the peer answered AUTHENTICATION_FAILED"]);
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::PeerPresented(_))), 0);
+    assert_eq!(
+        pair.initiator.lost(),
+        ["the peer answered AUTHENTICATION_FAILED"]
+    );
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::PeerPresented(_))),
+        0
+    );
     assert_eq!(pair.responder.lost().len(), 1);
 }
 
@@ -247,8 +305,15 @@ fn an_initiator_that_meets_another_than_expected_says_so_and_goes() {
         "-> INFORMATIONAL 2",
         "<- INFORMATIONAL 2 answer",
     ]);
-    assert!(pair.initiator.lost()[0].contains("another identity"), "{:?}", pair.initiator.lost());
-    assert_eq!(pair.responder.lost(), ["the peer answered AUTHENTICATION_FAILED"]);
+    assert!(
+        pair.initiator.lost()[0].contains("another identity"),
+        "{:?}",
+        pair.initiator.lost()
+    );
+    assert_eq!(
+        pair.responder.lost(),
+        ["the peer answered AUTHENTICATION_FAILED"]
+    );
     pair.run_for(60 * SECOND);
     assert!(pair.responder.sas.is_empty());
 }
@@ -257,7 +322,11 @@ fn an_initiator_that_meets_another_than_expected_says_so_and_goes() {
 fn long_certificates_pass() {
     let henb = Device::with_padding("henb.example", KeyKind::EcdsaP256, 7000);
     let segw = Device::with_padding("segw.example", KeyKind::EcdsaP256, 7000);
-    assert!(henb.certificate.len() > 6000 && henb.certificate.len() <= 8192, "{}", henb.certificate.len());
+    assert!(
+        henb.certificate.len() > 6000 && henb.certificate.len() <= 8192,
+        "{}",
+        henb.certificate.len()
+    );
     let mut pair = rig::pair(6, rig::responder(&segw));
     pair.initiate(&rig::initiator(&henb).into());
     pair.run_for(SECOND);
@@ -267,7 +336,12 @@ fn long_certificates_pass() {
 #[test]
 fn the_shard_is_in_the_spis() {
     let (henb, segw) = devices();
-    let mut pair = rig::pair_with(7, rig::endpoint(7), rig::endpoint(8).shard(42).unwrap(), rig::responder(&segw));
+    let mut pair = rig::pair_with(
+        7,
+        rig::endpoint(7),
+        rig::endpoint(8).shard(42).unwrap(),
+        rig::responder(&segw),
+    );
     pair.initiate(&rig::initiator(&henb).into());
     pair.run_for(SECOND);
     assert_eq!(shard_of_ike(info(&pair.responder).spis.1), 42);

@@ -33,9 +33,16 @@ fn another_group_is_asked_for_and_taken() {
     let mut pair = run(1, initiator, responder);
     assert_agree(&pair);
     assert_eq!(info(&pair.initiator).suite.group, GroupId::P256);
-    let sent: Vec<_> = pair.traffic.iter().map(|sent| sent.octets.clone()).collect();
+    let sent: Vec<_> = pair
+        .traffic
+        .iter()
+        .map(|sent| sent.octets.clone())
+        .collect();
     let [first, refusal, second] = [0, 1, 2].map(|at: usize| Message::decode(&sent[at]).unwrap());
-    let notify = refusal.payloads.notify(NotifyType::INVALID_KE_PAYLOAD).unwrap();
+    let notify = refusal
+        .payloads
+        .notify(NotifyType::INVALID_KE_PAYLOAD)
+        .unwrap();
     assert_eq!(notify.value, [0, 19]);
     // The full proposals again, the same nonce and SPI (RFC 7296 §1.2).
     assert_eq!(second.payloads.sa(), first.payloads.sa());
@@ -71,7 +78,11 @@ fn a_cookie_and_another_group_together() {
         .collect();
     assert_eq!(
         kinds[..3],
-        [(false, GroupId::X25519), (true, GroupId::X25519), (true, GroupId::P256)],
+        [
+            (false, GroupId::X25519),
+            (true, GroupId::X25519),
+            (true, GroupId::P256)
+        ],
         "the cookie is kept (RFC 7296 §2.6.1)"
     );
 }

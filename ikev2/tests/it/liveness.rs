@@ -20,7 +20,10 @@ fn pair(seed: u64) -> Pair {
         jitter_percent: 0,
         ..RetransmitPolicy::default()
     };
-    let mut pair = rig::pair(seed, rig::responder(&segw).lifetimes(quick).retransmit(policy));
+    let mut pair = rig::pair(
+        seed,
+        rig::responder(&segw).lifetimes(quick).retransmit(policy),
+    );
     pair.initiate(&rig::initiator(&henb).lifetimes(never).into());
     pair.run_for(SECOND);
     pair.traffic.clear();
@@ -30,7 +33,10 @@ fn pair(seed: u64) -> Pair {
 #[test]
 fn after_a_silence_the_peer_is_asked_and_lives() {
     let mut pair = pair(1);
-    assert_eq!(pair.responder.only().1.poll_timeout().unwrap().reason, WakeReason::Liveness);
+    assert_eq!(
+        pair.responder.only().1.poll_timeout().unwrap().reason,
+        WakeReason::Liveness
+    );
     pair.run_for(24 * SECOND);
     pair.assert_ladder(&[
         "<- INFORMATIONAL 0",
@@ -82,8 +88,20 @@ fn a_dead_peer_is_noticed() {
     pair.filter = Some(|sent| sent.from == SideName::Initiator);
     pair.run_for(60 * SECOND);
     // 10 s of silence, then 1 + 2 + 4 + 8 s.
-    let times: Vec<u64> = pair.traffic.iter().filter(|t| t.from == SideName::Responder).map(|t| t.at.as_secs()).collect();
+    let times: Vec<u64> = pair
+        .traffic
+        .iter()
+        .filter(|t| t.from == SideName::Responder)
+        .map(|t| t.at.as_secs())
+        .collect();
     assert_eq!(times, [10, 11, 13, 17]);
-    assert_eq!(pair.responder.lost(), ["no answer from the peer to 4 transmissions"]);
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::ChildRemoved(..))), 1);
+    assert_eq!(
+        pair.responder.lost(),
+        ["no answer from the peer to 4 transmissions"]
+    );
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::ChildRemoved(..))),
+        1
+    );
 }

@@ -12,14 +12,19 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % below.max(1)
     }
 }
 
 /// Every truncation, and many mutations: bits, octets, lengths, doubled and missing pieces.
 fn mutants(octets: &[u8], dice: &mut Dice, count: usize) -> Vec<Vec<u8>> {
-    let mut out: Vec<Vec<u8>> = (0..octets.len()).map(|len| octets[..len].to_vec()).collect();
+    let mut out: Vec<Vec<u8>> = (0..octets.len())
+        .map(|len| octets[..len].to_vec())
+        .collect();
     for len in 28..octets.len() {
         // Truncated, and the header agrees.
         let mut cut = octets[..len].to_vec();
@@ -83,10 +88,15 @@ fn mutants_at_every_step_of_the_handshake_change_nothing() {
             rig::responder(&segw).cookie_threshold(100_000),
         );
         pair.responder.admit = Admit::Never;
-        let handle = pair.initiate(&rig::initiator(&henb).request_address(false).into());
+        pair.initiate(&rig::initiator(&henb).request_address(false).into());
         let request = pair.traffic[0].octets.clone();
         // Mutated requests that still make sense do make half-open IKE SAs, and no more than that.
-        bombard(&mut pair, SideName::Responder, &[request.clone()], &mut dice);
+        bombard(
+            &mut pair,
+            SideName::Responder,
+            std::slice::from_ref(&request),
+            &mut dice,
+        );
         assert_eq!(pair.responder.established(), []);
         assert!(pair.responder.endpoint.half_open() <= 300);
         // The initiator waits for IKE_SA_INIT: mutants of the true answer are all forged. Those
@@ -106,9 +116,13 @@ fn mutants_at_every_step_of_the_handshake_change_nothing() {
             let mut adapted = answer;
             adapted[..8].copy_from_slice(&fresh.traffic[0].octets[..8]);
             bombard(&mut fresh, SideName::Initiator, &[adapted], &mut dice);
-            assert_eq!(fresh.initiator.count(|event| matches!(event, Event::Established(_))), 0);
+            assert_eq!(
+                fresh
+                    .initiator
+                    .count(|event| matches!(event, Event::Established(_))),
+                0
+            );
         }
-        let _ = handle;
     }
 }
 
@@ -124,7 +138,12 @@ fn mutants_of_protected_messages_change_only_counters() {
     pair.run_for(SECOND / 2);
     let auth = pair.traffic.last().unwrap().octets.clone();
     // InitAnswered.
-    bombard(&mut pair, SideName::Responder, &[auth.clone()], &mut dice);
+    bombard(
+        &mut pair,
+        SideName::Responder,
+        std::slice::from_ref(&auth),
+        &mut dice,
+    );
     assert_eq!(pair.responder.only().1.phase(), Phase::Initiating);
     assert!(pair.responder.events.is_empty());
     // AwaitVerdict.
@@ -132,7 +151,12 @@ fn mutants_of_protected_messages_change_only_counters() {
     let path = pair.path(SideName::Responder);
     pair.inject(SideName::Responder, path, &auth);
     assert_eq!(pair.responder.only().1.phase(), Phase::AwaitingVerdict);
-    bombard(&mut pair, SideName::Responder, &[auth.clone()], &mut dice);
+    bombard(
+        &mut pair,
+        SideName::Responder,
+        std::slice::from_ref(&auth),
+        &mut dice,
+    );
     assert_eq!(pair.responder.only().1.phase(), Phase::AwaitingVerdict);
     assert_eq!(pair.responder.events.len(), 1);
     // AuthSent: the answer comes mutated before it comes whole.
@@ -142,10 +166,24 @@ fn mutants_of_protected_messages_change_only_counters() {
     };
     let (handle, _) = pair.responder.only();
     pair.filter = Some(|sent| sent.from == SideName::Responder);
-    pair.with(SideName::Responder, handle, |sa, now| sa.admit(now, ikev2::Verdict::Admit(grant))).unwrap();
+    pair.with(SideName::Responder, handle, |sa, now| {
+        sa.admit(now, ikev2::Verdict::Admit(grant))
+    })
+    .unwrap();
     pair.filter = None;
-    let answer = pair.traffic.iter().rfind(|t| t.rung() == "<- IKE_AUTH 1 answer").unwrap().octets.clone();
-    bombard(&mut pair, SideName::Initiator, &[answer.clone()], &mut dice);
+    let answer = pair
+        .traffic
+        .iter()
+        .rfind(|t| t.rung() == "<- IKE_AUTH 1 answer")
+        .unwrap()
+        .octets
+        .clone();
+    bombard(
+        &mut pair,
+        SideName::Initiator,
+        std::slice::from_ref(&answer),
+        &mut dice,
+    );
     assert_eq!(pair.initiator.only().1.phase(), Phase::Authenticating);
     let path = pair.path(SideName::Initiator);
     pair.inject(SideName::Initiator, path, &answer);
@@ -157,13 +195,26 @@ fn mutants_of_protected_messages_change_only_counters() {
     pair.with(SideName::Initiator, i, |sa, now| sa.probe(now));
     pair.with(SideName::Responder, r, |sa, now| sa.probe(now));
     let sent: Vec<_> = pair.traffic.iter().map(|t| t.octets.clone()).collect();
-    bombard(&mut pair, SideName::Responder, &[sent[0].clone(), auth], &mut dice);
-    bombard(&mut pair, SideName::Initiator, &[sent[1].clone(), answer], &mut dice);
+    bombard(
+        &mut pair,
+        SideName::Responder,
+        &[sent[0].clone(), auth],
+        &mut dice,
+    );
+    bombard(
+        &mut pair,
+        SideName::Initiator,
+        &[sent[1].clone(), answer],
+        &mut dice,
+    );
     for side in [&mut pair.initiator, &mut pair.responder] {
         let (_, sa) = side.only();
         assert_eq!(sa.phase(), Phase::Established);
         assert!(sa.stats().unauthentic > 0);
-        assert_eq!(side.count(|event| matches!(event, Event::Lost(_) | Event::PathChanged(_))), 0);
+        assert_eq!(
+            side.count(|event| matches!(event, Event::Lost(_) | Event::PathChanged(_))),
+            0
+        );
     }
     // And the real ones still work.
     pair.filter = None;
@@ -210,22 +261,47 @@ fn strays_are_answered_within_a_budget_and_answers_never() {
     pair.inject(SideName::Responder, path, &stray);
     let answer = pair.traffic.last().unwrap().octets.clone();
     let answer = Message::decode(&answer).unwrap();
-    assert_eq!(answer.payloads.error_notify().unwrap().kind, NotifyType::INVALID_IKE_SPI);
-    assert_eq!((answer.header.initiator_spi, answer.header.responder_spi, answer.header.message_id), (77, 88, 5));
+    assert_eq!(
+        answer.payloads.error_notify().unwrap().kind,
+        NotifyType::INVALID_IKE_SPI
+    );
+    assert_eq!(
+        (
+            answer.header.initiator_spi,
+            answer.header.responder_spi,
+            answer.header.message_id
+        ),
+        (77, 88, 5)
+    );
     assert!(answer.header.flags.response);
     // A response for it: silence.
     pair.traffic.clear();
-    pair.inject(SideName::Responder, path, &header((77, 88), [0, 0x20, 37, 0x28], 5, &[]));
+    pair.inject(
+        SideName::Responder,
+        path,
+        &header((77, 88), [0, 0x20, 37, 0x28], 5, &[]),
+    );
     pair.assert_ladder(&[]);
     // Version 3.
-    pair.inject(SideName::Responder, path, &header((77, 0), [33, 0x30, 34, 0x08], 0, &[]));
+    pair.inject(
+        SideName::Responder,
+        path,
+        &header((77, 0), [33, 0x30, 34, 0x08], 0, &[]),
+    );
     let answer = pair.traffic.last().unwrap().octets.clone();
     let answer = Message::decode(&answer).unwrap();
-    assert_eq!(answer.payloads.error_notify().unwrap().kind, NotifyType::INVALID_MAJOR_VERSION);
+    assert_eq!(
+        answer.payloads.error_notify().unwrap().kind,
+        NotifyType::INVALID_MAJOR_VERSION
+    );
     assert_eq!(answer.header.version, (2, 0));
     // Version 1: silence.
     pair.traffic.clear();
-    pair.inject(SideName::Responder, path, &header((77, 0), [1, 0x10, 2, 0], 0, &[]));
+    pair.inject(
+        SideName::Responder,
+        path,
+        &header((77, 0), [1, 0x10, 2, 0], 0, &[]),
+    );
     pair.assert_ladder(&[]);
     for _ in 0..1000 {
         pair.inject(SideName::Responder, path, &stray);
@@ -257,7 +333,10 @@ fn an_unknown_critical_payload_in_ike_sa_init_is_named_and_makes_no_state() {
         pair.inject(SideName::Responder, path, &odd);
         let answer = pair.traffic.last().unwrap().octets.clone();
         let answer = Message::decode(&answer).unwrap();
-        let refused = answer.payloads.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD).map(|notify| notify.value);
+        let refused = answer
+            .payloads
+            .notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD)
+            .map(|notify| notify.value);
         assert_eq!(refused, (accepted == 0).then_some(&[200][..]));
         assert_eq!(pair.responder.endpoint.open(), accepted);
     }

@@ -28,8 +28,15 @@ fn behind_nat(seed: u64) -> Pair {
 fn behind_a_nat_everything_after_ike_sa_init_goes_to_port_4500() {
     let pair = behind_nat(1);
     assert_agree(&pair);
-    let seen: Vec<_> = pair.traffic.iter().map(|t| (t.path.remote.port(), t.marker)).collect();
-    assert_eq!(seen, [(500, false), (500, false), (4500, true), (31_000, true)]);
+    let seen: Vec<_> = pair
+        .traffic
+        .iter()
+        .map(|t| (t.path.remote.port(), t.marker))
+        .collect();
+    assert_eq!(
+        seen,
+        [(500, false), (500, false), (4500, true), (31_000, true)]
+    );
     assert!(child(&pair.initiator).udp_encapsulation);
     assert_eq!(child(&pair.responder).path.remote, public(31_000));
     assert_eq!(child(&pair.initiator).path.local.port(), 4500);
@@ -41,7 +48,11 @@ fn the_side_behind_the_nat_keeps_it_open() {
     pair.traffic.clear();
     pair.run_for(65 * SECOND);
     assert_eq!(pair.ladder(), ["-> keepalive"; 3]);
-    assert!(pair.traffic.iter().all(|t| t.octets == [0xff] && !t.marker && t.path.local.port() == 4500));
+    assert!(
+        pair.traffic
+            .iter()
+            .all(|t| t.octets == [0xff] && !t.marker && t.path.local.port() == 4500)
+    );
     let times: Vec<u64> = pair.traffic.iter().map(|t| t.at.as_secs()).collect();
     assert_eq!(times, [20, 40, 60]);
 }
@@ -64,7 +75,10 @@ fn a_peer_that_the_nat_has_moved_is_followed() {
         .collect();
     assert_eq!(moved.len(), 1);
     assert_eq!(moved[0].remote, public(32_000));
-    assert_eq!(pair.traffic.last().unwrap().rung(), "<- INFORMATIONAL 2 answer");
+    assert_eq!(
+        pair.traffic.last().unwrap().rung(),
+        "<- INFORMATIONAL 2 answer"
+    );
     // The responder's own requests find it too.
     pair.traffic.clear();
     let (handle, _) = pair.responder.only();
@@ -79,7 +93,13 @@ fn a_replayed_or_forged_message_moves_nobody() {
     let (handle, _) = pair.initiator.only();
     pair.with(SideName::Initiator, handle, |sa, now| sa.probe(now));
     pair.run_for(SECOND);
-    let probe = pair.traffic.iter().find(|t| t.rung() == "-> INFORMATIONAL 2").unwrap().octets.clone();
+    let probe = pair
+        .traffic
+        .iter()
+        .find(|t| t.rung() == "-> INFORMATIONAL 2")
+        .unwrap()
+        .octets
+        .clone();
     let path = Path {
         local: "192.0.2.2:4500".parse().unwrap(),
         remote: "203.0.113.66:4500".parse().unwrap(),
@@ -88,7 +108,11 @@ fn a_replayed_or_forged_message_moves_nobody() {
     let mut forged = probe;
     forged[23] = 3;
     pair.inject(SideName::Responder, path, &forged);
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::PathChanged(_))), 0);
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::PathChanged(_))),
+        0
+    );
     assert_eq!(pair.responder.only().1.path().remote, public(31_000));
 }
 
@@ -106,8 +130,15 @@ fn encapsulation_may_be_forced_by_either_side() {
         pair.run_for(SECOND);
         assert_agree(&pair);
         assert!(child(&pair.initiator).udp_encapsulation);
-        let ports: Vec<_> = pair.traffic.iter().map(|t| (t.path.remote.port(), t.marker)).collect();
-        assert_eq!(ports, [(500, false), (500, false), (4500, true), (4500, true)]);
+        let ports: Vec<_> = pair
+            .traffic
+            .iter()
+            .map(|t| (t.path.remote.port(), t.marker))
+            .collect();
+        assert_eq!(
+            ports,
+            [(500, false), (500, false), (4500, true), (4500, true)]
+        );
     }
 }
 
@@ -123,6 +154,18 @@ fn a_caller_with_one_socket_keeps_its_port() {
     pair.initiate(&rig::initiator(&henb).encapsulation_ports(None, 4500).into());
     pair.run_for(SECOND);
     assert_agree(&pair);
-    let ports: Vec<_> = pair.traffic.iter().map(|t| (t.path.local.port(), t.path.remote.port(), t.marker)).collect();
-    assert_eq!(ports, [(500, 500, false), (500, 500, false), (500, 4500, true), (4500, 500, true)]);
+    let ports: Vec<_> = pair
+        .traffic
+        .iter()
+        .map(|t| (t.path.local.port(), t.path.remote.port(), t.marker))
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            (500, 500, false),
+            (500, 500, false),
+            (500, 4500, true),
+            (4500, 500, true)
+        ]
+    );
 }

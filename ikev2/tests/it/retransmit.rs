@@ -19,10 +19,17 @@ fn requests_are_repeated_octet_by_octet_until_they_are_given_up() {
     pair.initiate(&rig::initiator(&henb).retransmit(policy).into());
     pair.run_for(600 * SECOND);
     let octets: HashSet<_> = pair.traffic.iter().map(|sent| &sent.octets).collect();
-    assert_eq!((octets.len(), pair.traffic.len()), (1, 12), "RFC 7296 §2.4: at least a dozen times");
+    assert_eq!(
+        (octets.len(), pair.traffic.len()),
+        (1, 12),
+        "RFC 7296 §2.4: at least a dozen times"
+    );
     let times: Vec<u64> = pair.traffic.iter().map(|sent| sent.at.as_secs()).collect();
     assert_eq!(times, [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181, 211]);
-    assert_eq!(pair.initiator.lost(), ["no answer from the peer to 12 transmissions"]);
+    assert_eq!(
+        pair.initiator.lost(),
+        ["no answer from the peer to 12 transmissions"]
+    );
     assert!(pair.initiator.sas.is_empty());
 }
 
@@ -55,10 +62,22 @@ fn a_lost_answer_is_given_again_from_the_cache() {
     pair.filter = Some(|sent| sent.rung() == "<- IKE_AUTH 1 answer");
     pair.initiate(&rig::initiator(&henb).into());
     pair.run_for(5 * SECOND);
-    let answers: Vec<_> = pair.traffic.iter().filter(|sent| sent.rung() == "<- IKE_AUTH 1 answer").collect();
+    let answers: Vec<_> = pair
+        .traffic
+        .iter()
+        .filter(|sent| sent.rung() == "<- IKE_AUTH 1 answer")
+        .collect();
     assert!(answers.len() >= 3);
-    assert!(answers.iter().all(|answer| answer.octets == answers[0].octets));
-    assert_eq!(pair.responder.count(|event| matches!(event, Event::Established(_))), 1);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.octets == answers[0].octets)
+    );
+    assert_eq!(
+        pair.responder
+            .count(|event| matches!(event, Event::Established(_))),
+        1
+    );
     pair.filter = None;
     pair.run_for(10 * SECOND);
     assert_agree(&pair);
@@ -100,5 +119,9 @@ fn an_answer_that_comes_again_does_nothing() {
     assert_eq!(pair.initiator.only().1.stats().out_of_place, 1);
     pair.with(SideName::Initiator, handle, |sa, now| sa.probe(now));
     pair.inject(SideName::Initiator, path, &answer);
-    assert_eq!(pair.initiator.only().1.stats().out_of_place, 2, "an old answer is not the answer to a new request");
+    assert_eq!(
+        pair.initiator.only().1.stats().out_of_place,
+        2,
+        "an old answer is not the answer to a new request"
+    );
 }

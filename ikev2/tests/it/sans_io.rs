@@ -16,7 +16,9 @@ fn one_late_poll_behaves() {
     let handle = pair.initiate(&rig::initiator(&henb).into());
     // The machine sleeps over three retransmissions: one goes out, and the next is in the future.
     pair.sleep(8 * SECOND);
-    pair.with(SideName::Initiator, handle, |sa, now| sa.handle_timeout(now));
+    pair.with(SideName::Initiator, handle, |sa, now| {
+        sa.handle_timeout(now)
+    });
     assert_eq!(pair.traffic.len(), 2);
     let (now, sa) = (pair.now(), pair.initiator.only().1);
     let wakeup = sa.poll_timeout().unwrap();
@@ -33,7 +35,9 @@ fn needless_polls_do_nothing() {
     let (handle, sa) = pair.initiator.only();
     let before = sa.poll_timeout();
     for _ in 0..100 {
-        pair.with(SideName::Initiator, handle, |sa, now| sa.handle_timeout(now));
+        pair.with(SideName::Initiator, handle, |sa, now| {
+            sa.handle_timeout(now)
+        });
     }
     pair.assert_ladder(&[]);
     assert_eq!(pair.initiator.only().1.poll_timeout(), before);
@@ -55,7 +59,11 @@ fn a_drained_ike_sa_stays_drained() {
     sa.handle_timeout(now + 1000 * SECOND);
     let mut buf = Vec::new();
     assert_eq!(sa.poll_transmit(now, &mut buf), None);
-    assert!(sa.poll_event().is_none() && sa.poll_endpoint_event().is_none() && sa.poll_timeout().is_none());
+    assert!(
+        sa.poll_event().is_none()
+            && sa.poll_endpoint_event().is_none()
+            && sa.poll_timeout().is_none()
+    );
     assert_eq!(sa.phase(), Phase::Closed);
 }
 
@@ -75,13 +83,19 @@ fn record(seed: u64, henb: &Device, segw: &Device) -> Vec<(Duration, String, usi
         pair.with(SideName::Initiator, handle, |sa, now| sa.close(now));
     }
     pair.run_for(200 * SECOND);
-    pair.traffic.iter().map(|sent| (sent.at, sent.rung(), sent.size)).collect()
+    pair.traffic
+        .iter()
+        .map(|sent| (sent.at, sent.rung(), sent.size))
+        .collect()
 }
 
 #[test]
 fn the_same_inputs_give_the_same_outputs() {
     // Ed25519, since ECDSA signatures differ in length.
-    let (henb, segw) = (Device::new("henb.example", KeyKind::Ed25519), Device::new("segw.example", KeyKind::Ed25519));
+    let (henb, segw) = (
+        Device::new("henb.example", KeyKind::Ed25519),
+        Device::new("segw.example", KeyKind::Ed25519),
+    );
     for seed in 0..10 {
         let first = record(seed, &henb, &segw);
         assert!(first.len() > 6);

@@ -12,7 +12,10 @@ fn replace_older(pair: &mut Pair, unique: &mut Uniqueness<SaHandle>) -> Vec<SaHa
     for (_, handle, event) in &pair.responder.events {
         if let Event::Established(info) = event {
             let gone = unique.established(&info.identity, *handle, info.initial_contact);
-            older.extend(gone.into_iter().map(|handle| (handle, info.initial_contact)));
+            older.extend(
+                gone.into_iter()
+                    .map(|handle| (handle, info.initial_contact)),
+            );
         }
     }
     pair.responder.events.clear();
