@@ -236,11 +236,29 @@ impl<'a> Player<'a> {
         })
     }
 
+    /// Whether all that is known of the gateway is that it does not answer: then the rest of the fleet stays at home,
+    /// instead of waiting out everybody's patience.
+    fn is_hopeless(&self) -> bool {
+        self.stats.established == 0
+            && self.stats.refused.len() == 1
+            && self
+                .stats
+                .refused
+                .get("timeout")
+                .is_some_and(|&count| count >= HOPELESS)
+    }
+
     fn is_through(&self) -> bool {
         self.starts.is_empty() && self.in_flight == 0 && self.pinging.is_empty()
     }
 
     fn start_due(&mut self) {
+        if self.is_hopeless() {
+            self.progress
+                .done
+                .fetch_add(self.starts.len() as u64, Ordering::Relaxed);
+            self.starts.clear();
+        }
         while self.in_flight < self.most_in_flight {
             let now = Instant::now();
             let Some(start) = self.starts.front() else {
@@ -400,6 +418,8 @@ impl<'a> Player<'a> {
     }
 }
 
+/// Devices without any answer before the others are not even tried.
+const HOPELESS: u64 = 16;
 const IDLE: Duration = Duration::from_millis(50);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_secs(3);

@@ -95,6 +95,13 @@ impl fmt::Display for FleetReport {
         for (cause, count) in &self.refused {
             writeln!(f, "refused      {count:>9}   {cause}")?;
         }
+        if self.attempted < self.devices {
+            let rest = self.devices - self.attempted;
+            writeln!(
+                f,
+                "not tried    {rest:>9}   stopped early, or the gateway answers nobody"
+            )?;
+        }
         for (cause, count) in &self.lost {
             writeln!(f, "lost         {count:>9}   {cause}")?;
         }
