@@ -308,9 +308,6 @@ impl Pair {
     }
 
     fn step(&mut self) {
-        while let Some(flight) = self.network.receive(self.now) {
-            self.deliver(flight.from, flight.to, &flight.octets);
-        }
         for name in [SideName::Initiator, SideName::Responder] {
             let now = self.now;
             let due: Vec<SaHandle> = self
@@ -323,6 +320,9 @@ impl Pair {
             for handle in due {
                 self.with(name, handle, |sa, now| sa.handle_timeout(now));
             }
+        }
+        while let Some(flight) = self.network.receive(self.now) {
+            self.deliver(flight.from, flight.to, &flight.octets);
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::State;
 use super::core::Core;
 use super::protection::{OpenError, Opened, Protection};
+use super::{State, later};
 use crate::endpoint::EndpointEventKind;
 use crate::error::Error;
 use crate::event::{Event, LostReason, Path, WakeReason, Wakeup};
@@ -173,7 +173,7 @@ impl Closed {
         let linger = core.common().lifetimes.linger;
         if core.window.is_answering() && !linger.is_zero() {
             return Self::Lingering {
-                until: now + linger,
+                until: later(now, linger),
             };
         }
         core.tell_endpoint(EndpointEventKind::Drained);

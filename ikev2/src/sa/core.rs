@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::protection::Protection;
 use super::window::Window;
-use super::{Reserved, SaStats};
+use super::{Reserved, SaStats, later};
 use crate::config::{EndpointConfig, InitiatorConfig, ResponderConfig, SaConfig};
 use crate::crypto::SecureRandom;
 use crate::endpoint::{EndpointEvent, EndpointEventKind};
@@ -247,7 +247,7 @@ impl Core {
     pub(super) fn start_keepalive(&mut self, now: Instant) {
         self.keepalive = match self.common().lifetimes.nat_keepalive {
             Some(interval) if self.nat.local && !interval.is_zero() => {
-                Keepalive::At(now + interval)
+                Keepalive::At(later(now, interval))
             }
             _ => Keepalive::Off,
         };

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::State;
 use super::admitted::Admitted;
 use super::closing::Closing;
 use super::core::Core;
 use super::protection::{OpenError, Opened, Protection};
+use super::{State, later};
 use crate::auth::{AuthVerified, CertificateDer, Identification};
 use crate::child::{ChildHandle, ChildSa, RemoveReason};
 use crate::endpoint::EndpointEventKind;
@@ -95,11 +95,7 @@ impl Established {
             }
             Err(notify) => core.emit(Event::ChildRefused(notify)),
         }
-        let ends = core
-            .common()
-            .lifetimes
-            .ike_sa
-            .map(|life| now + life.max(super::SHORTEST));
+        let ends = core.common().lifetimes.ike_sa.map(|life| later(now, life));
         State::Established(Box::new(Self {
             _verified: verified,
             _admitted: admitted,
@@ -136,7 +132,7 @@ impl Established {
             reason: WakeReason::Lifetime,
         });
         let liveness = self.silence(core).map(|silence| Wakeup {
-            at: self.heard + silence,
+            at: later(self.heard, silence),
             reason: WakeReason::Liveness,
         });
         [lifetime, liveness]
@@ -148,9 +144,7 @@ impl Established {
     /// How long a silence calls for a liveness check. None while a request is open, which is one.
     fn silence(&self, core: &Core) -> Option<Duration> {
         let silence = core.common().lifetimes.liveness?;
-        core.window
-            .is_free()
-            .then_some(silence.max(super::SHORTEST))
+        core.window.is_free().then_some(silence)
     }
 
     pub(super) fn handle_timeout(mut self: Box<Self>, now: Instant, core: &mut Core) -> State {
@@ -159,7 +153,7 @@ impl Established {
         }
         let silent = self
             .silence(core)
-            .is_some_and(|silence| self.heard + silence <= now);
+            .is_some_and(|silence| later(self.heard, silence) <= now);
         if silent {
             self.probe(now, core);
         }

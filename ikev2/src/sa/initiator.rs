@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::State;
 use super::closing::Closing;
 use super::core::Core;
 use super::protection::{OpenError, Opened, Protection};
 use super::verdict::{AwaitVerdict, InitiatorSide, Side};
+use super::{State, later};
 use crate::config::InitiatorConfig;
 use crate::crypto::{ActiveKeyExchange, CryptoError, SecretBytes};
 use crate::error::{ConfigError, Error, InitiateError, PeerMisbehaved};
@@ -151,7 +151,7 @@ impl InitSent {
         if self.refused.is_none() {
             self.refused = Some(Refused {
                 by,
-                until: now + GRACE,
+                until: later(now, GRACE),
             });
         }
     }
@@ -355,7 +355,7 @@ impl AuthSent {
             }
             Err(OpenError::Wrong(error)) => {
                 core.window.complete();
-                return State::over(now, core, LostReason::Failed(error));
+                return self.fail(now, core, error);
             }
         };
         core.window.complete();
@@ -369,18 +369,15 @@ impl AuthSent {
         }
         match self.read(core, &opened) {
             Ok((peer, side)) => self.present(now, core, peer, side),
-            Err(error) => {
-                // The peer believes that the IKE SA stands (RFC 7296 §2.21.2).
-                let notify = error.notify();
-                Closing::with_notify(
-                    now,
-                    core,
-                    self.protection,
-                    notify,
-                    LostReason::Failed(error),
-                )
-            }
+            Err(error) => self.fail(now, core, error),
         }
+    }
+
+    /// The peer believes that the IKE SA stands: it is told (RFC 7296 §2.21.2).
+    fn fail(self, now: Instant, core: &mut Core, error: Error) -> State {
+        let notify = error.notify();
+        let reason = LostReason::Failed(error);
+        Closing::with_notify(now, core, self.protection, notify, reason)
     }
 
     fn read(&self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, InitiatorSide), Error> {

@@ -293,5 +293,11 @@ impl fmt::Debug for IkeSa {
     }
 }
 
-/// No timer is shorter, so that none is ever due at once again.
+/// A deadline: never now, so that nothing is due again at once, and never beyond what an instant
+/// can hold.
+fn later(now: Instant, span: Duration) -> Instant {
+    now + span.clamp(SHORTEST, LONGEST)
+}
+
 const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);

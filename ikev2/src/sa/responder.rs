@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::State;
 use super::core::Core;
 use super::protection::{Opened, Protection};
 use super::verdict::{AwaitVerdict, ResponderSide, Side};
 use super::window::Digest;
+use super::{State, later};
 use crate::config::ResponderConfig;
 use crate::crypto::{CryptoError, SecretBytes};
 use crate::error::{AcceptRefusal, Error, PeerIncompatible, PeerMisbehaved};
@@ -110,7 +110,7 @@ impl InitAnswered {
         .map_err(|_| failed(Error::Unwritable))?;
         core.window.accept(Digest::of(&request));
         core.window.respond(response, core.path);
-        let deadline = now + core.endpoint.limits.half_open_lifetime.max(super::SHORTEST);
+        let deadline = later(now, core.endpoint.limits.half_open_lifetime);
         drop(message);
         Ok(Self {
             config,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::State;
 use super::admitted::Admitted;
 use super::closing::Closing;
 use super::core::Core;
 use super::established::{Established, Newborn};
 use super::protection::Protection;
+use super::{State, later};
 use crate::auth::{AuthVerified, CertificateDer, Identification};
 use crate::child::ChildSa;
 use crate::config::{Admission, ResponderConfig};
@@ -79,7 +79,7 @@ impl AwaitVerdict {
             initial_contact,
         } = peer;
         let within = match core.common().admission {
-            Admission::ByApplication { within } => Some(within.max(super::SHORTEST)),
+            Admission::ByApplication { within } => Some(within),
             Admission::Immediate => None,
         };
         let requests_address = match &side {
@@ -93,7 +93,7 @@ impl AwaitVerdict {
             identity: identity.clone(),
             end_entity: end_entity.clone(),
             initial_contact,
-            deadline: now + within.unwrap_or_default(),
+            deadline: later(now, within.unwrap_or_default()),
             side,
         });
         let Some(within) = within else {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SHORTEST;
+use super::{LONGEST, SHORTEST, later};
 use crate::config::RetransmitPolicy;
 use crate::crypto::{SecureRandom, identifier_sha1};
 use crate::event::{Path, WakeReason, Wakeup};
@@ -109,14 +109,14 @@ impl Window {
         octets: Vec<u8>,
         random: &dyn SecureRandom,
     ) {
-        let interval = self.policy.initial.max(SHORTEST);
+        let interval = self.policy.initial.clamp(SHORTEST, LONGEST);
         self.open = Some(Open {
             exchange,
             octets,
             transmissions: 1,
             limit: self.policy.transmissions.max(1),
             interval,
-            retry_at: now + jittered(interval, &self.policy, random),
+            retry_at: later(now, jittered(interval, &self.policy, random)),
             due: true,
         });
     }
@@ -256,13 +256,13 @@ impl Window {
             return Tick::GaveUp(transmissions);
         }
         let percent = self.policy.backoff_percent.max(100);
-        let longest = self.policy.longest.max(SHORTEST);
+        let longest = self.policy.longest.clamp(SHORTEST, LONGEST);
         open.interval = open
             .interval
             .saturating_mul(percent)
             .min(longest.saturating_mul(100))
             / 100;
-        open.retry_at = now + jittered(open.interval, &self.policy, random);
+        open.retry_at = later(now, jittered(open.interval, &self.policy, random));
         open.transmissions += 1;
         open.due = true;
         Tick::Retransmit
@@ -289,7 +289,7 @@ fn jittered(interval: Duration, policy: &RetransmitPolicy, random: &dyn SecureRa
         .saturating_mul(2)
         .saturating_mul(u32::from(u16::from_be_bytes(octets)))
         / u32::from(u16::MAX);
-    (interval.saturating_sub(spread) + offset).max(SHORTEST)
+    interval.saturating_sub(spread) + offset
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use ikev2::{Phase, WakeReason};
+use ikev2::{
+    DatagramEvent, Endpoint, EndpointEvent, Event, IkeSa, Lifetimes, Limits, Phase,
+    RetransmitPolicy, WakeReason,
+};
 use testkit::{Device, Impairment, KeyKind, Pair, SideName, rig};
 
 use super::handshake::{SECOND, assert_agree, connected, devices};
@@ -102,4 +105,56 @@ fn the_same_inputs_give_the_same_outputs() {
         assert_eq!(first, record(seed, &henb, &segw), "seed {seed}");
     }
     assert_ne!(record(1, &henb, &segw), record(2, &henb, &segw));
+}
+
+#[test]
+fn odd_configurations_neither_panic_nor_spin() {
+    let (henb, segw) = devices();
+    for span in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let policy = RetransmitPolicy {
+            initial: span,
+            longest: span,
+            backoff_percent: u32::MAX,
+            jitter_percent: u32::MAX,
+            transmissions: 3,
+        };
+        let lifetimes = Lifetimes {
+            liveness: Some(span),
+            ike_sa: None,
+            nat_keepalive: Some(span),
+            linger: span,
+        };
+        let limits = Limits {
+            half_open_lifetime: span,
+            ..Limits::default()
+        };
+        let mut pair = rig::pair_with(
+            9,
+            rig::endpoint(9).limits(limits),
+            rig::endpoint(10).limits(limits),
+            rig::responder(&segw)
+                .retransmit(policy)
+                .lifetimes(lifetimes),
+        );
+        pair.nat = Some("198.51.100.7:31000".parse().unwrap());
+        pair.initiate(
+            &rig::initiator(&henb)
+                .retransmit(policy)
+                .lifetimes(lifetimes)
+                .into(),
+        );
+        pair.run_for(SECOND / 10);
+        pair.filter = Some(|_| true);
+        pair.run_for(SECOND / 10);
+    }
+}
+
+#[test]
+fn everything_may_be_sent_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Endpoint>();
+    is_send::<IkeSa>();
+    is_send::<DatagramEvent>();
+    is_send::<EndpointEvent>();
+    is_send::<Event>();
 }
