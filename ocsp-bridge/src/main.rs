@@ -1,0 +1,3 @@
+//! ocsp-bridge.
+
+fn main() {}
