@@ -3,7 +3,7 @@
 use crate::answer::StatusEvent;
 use crate::block::{Block, BlockError};
 use crate::genesis::Parameters;
-use crate::hash::{CertificateHash, ChainId};
+use crate::hash::{CertificateHash, ChainId, TransactionId};
 use crate::member::{MAX_MEMBERS, Member, MemberId, MemberKind, Role};
 use crate::outcome::{Outcome, Receipt, Refusal, Refused};
 use crate::record::{BlockTime, Class, Height, Record, RevocationReason, Standing, Status};
@@ -100,7 +100,7 @@ pub fn validate(
     state: &dyn State,
     context: &Context,
 ) -> Result<(), ValidateError> {
-    let member = endorser(signed, state, context)?;
+    let member = endorser(signed, &signed.id(), state, context)?;
     Ok(check_form(&signed.transaction.body, &member)?)
 }
 
@@ -145,6 +145,7 @@ pub fn apply(block: &Block, state: &mut dyn State) -> Result<Applied, ApplyError
 /// The member that signed the transaction, once everything about the envelope is in order.
 fn endorser(
     signed: &SignedTransaction,
+    id: &TransactionId,
     state: &dyn State,
     context: &Context,
 ) -> Result<Member, ValidateError> {
@@ -163,7 +164,7 @@ fn endorser(
             format!("the signature is not by the key of member {}", member.id),
         ));
     }
-    if state.is_applied(&signed.id())? {
+    if state.is_applied(id)? {
         return Err(ValidateError::refused(
             Refusal::Replayed,
             "this transaction was applied already; make a new one with another nonce",
@@ -276,7 +277,7 @@ impl Transition<'_> {
     fn apply(&mut self, signed: &SignedTransaction) -> Result<Receipt, StateError> {
         let transaction = &signed.transaction;
         let id = signed.id();
-        let member = match endorser(signed, self.state, &self.context) {
+        let member = match endorser(signed, &id, self.state, &self.context) {
             Ok(member) => {
                 // Remembered whatever becomes of the body, or a refused one could be replayed when
                 // the state suits it better.
@@ -357,8 +358,8 @@ impl Transition<'_> {
         reason: RevocationReason,
     ) -> Result<(), ValidateError> {
         let mut record = self.record(hash)?;
-        let endorsed = record.endorser == member.id;
-        if !endorsed && !(is_operator(member) && self.has_left(&record.endorser)?) {
+        let heir = is_operator(member);
+        if record.endorser != member.id && !(heir && self.has_left(&record.endorser)?) {
             return Err(ValidateError::refused(
                 Refusal::NotPermitted,
                 format!(
@@ -539,3 +540,6 @@ fn refuse(body: &Body, refused: &Refused) -> Vec<Outcome> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

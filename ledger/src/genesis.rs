@@ -205,3 +205,84 @@ fn name<R: Read>(reader: &mut R) -> io::Result<String> {
 fn members<R: Read>(reader: &mut R) -> io::Result<Vec<Member>> {
     bounded_vec(reader, "members", MAX_MEMBERS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::genesis;
+    use crate::memory::MemoryState;
+
+    #[test]
+    fn a_genesis_has_this_json_form() {
+        let key = "01".repeat(32);
+        let json = format!(
+            r#"{{"name":"example","time":5,"members":[{{"id":"acme","key":"{key}","kind":"service-provider","roles":["submission","validator"],"organisations":["ACME Femto"]}}],"parameters":{{"max_validity_days":7305,"max_lifetime":10000}}}}"#
+        );
+        let genesis: Genesis = serde_json::from_str(&json).unwrap();
+        genesis.check().unwrap();
+        assert_eq!(serde_json::to_string(&genesis).unwrap(), json);
+        assert_eq!(genesis.parameters, Parameters::default());
+        assert!(serde_json::from_str::<Genesis>(&json.replace("\"time\"", "\"tine\"")).is_err());
+        let octets = borsh::to_vec(&genesis).unwrap();
+        assert_eq!(borsh::from_slice::<Genesis>(&octets).unwrap(), genesis);
+    }
+
+    #[test]
+    fn the_chain_is_named_by_everything_in_its_genesis() {
+        let base = genesis();
+        let mut renamed = base.clone();
+        renamed.name.push('2');
+        let mut later = base.clone();
+        later.time.0 += 1;
+        let mut fewer = base.clone();
+        fewer.members.pop();
+        let mut stricter = base.clone();
+        stricter.parameters.max_validity_days -= 1;
+        for other in [renamed, later, fewer, stricter] {
+            assert_ne!(other.chain_id(), base.chain_id());
+        }
+        assert_eq!(genesis().chain_id(), base.chain_id());
+    }
+
+    #[test]
+    fn an_unsound_genesis_is_refused() {
+        type Change = fn(&mut Genesis);
+        let cases: [(Change, &str); 9] = [
+            (|g| g.name.clear(), "name"),
+            (|g| g.name = "x".repeat(65), "name"),
+            (|g| g.parameters.max_validity_days = 0, "max_validity_days"),
+            (|g| g.parameters.max_lifetime = 0, "max_lifetime"),
+            (|g| g.members.clear(), "validator"),
+            (|g| g.members[1].id = g.members[0].id.clone(), "share"),
+            (|g| g.members[1].key = g.members[0].key, "share"),
+            (
+                |g| g.members[1].organisations = g.members[0].organisations.clone(),
+                "share",
+            ),
+            (|g| g.members[1].organisations.clear(), "organisations"),
+        ];
+        for (change, word) in cases {
+            let mut genesis = genesis();
+            change(&mut genesis);
+            let error = genesis
+                .establish(&mut MemoryState::new())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_chain_begins_once() {
+        let mut state = MemoryState::new();
+        let id = genesis().establish(&mut state).unwrap();
+        let head = state.head().unwrap().unwrap();
+        assert_eq!(head.hash.as_octets(), id.as_octets());
+        assert_eq!(head.height, Height(0));
+        assert_eq!(state.members().unwrap().len(), genesis().members.len());
+        assert!(matches!(
+            genesis().establish(&mut state),
+            Err(GenesisError::Established(established)) if established == id
+        ));
+    }
+}

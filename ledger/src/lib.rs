@@ -39,11 +39,14 @@
 
 pub mod rule;
 
+mod algorithm;
 mod answer;
 mod apply;
 mod block;
 mod certificate;
 mod codec;
+#[cfg(test)]
+mod fixture;
 mod genesis;
 mod hash;
 mod member;
@@ -53,12 +56,11 @@ mod record;
 mod state;
 mod transaction;
 
+pub use algorithm::{AlgorithmError, KeyKind, SignatureKind};
 pub use answer::{EventPage, Inquiry, InquiryError, StatusAnswer, StatusEvent};
 pub use apply::{Applied, ApplyError, Context, ValidateError, apply, validate};
 pub use block::{Block, BlockError, Header, MAX_BLOCK_TRANSACTIONS};
-pub use certificate::{
-    AlgorithmError, CertificateError, KeyKind, MAX_CERTIFICATE, ParsedCertificate, SignatureKind,
-};
+pub use certificate::{CertificateError, MAX_CERTIFICATE, ParsedCertificate};
 pub use codec::{DecodeError, MAX_BATCH, MAX_TRANSACTION};
 pub use genesis::{Chain, Genesis, GenesisError, Parameters};
 pub use hash::{BlockHash, CertificateHash, ChainId, HexError, KeyHash, NameHash, TransactionId};

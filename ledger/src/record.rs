@@ -465,3 +465,79 @@ impl Record {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(standing: Standing) -> Record {
+        Record {
+            hash: CertificateHash::from_octets([1; 32]),
+            certificate: vec![0x30, 0x00],
+            class: Class::Device,
+            standing,
+            endorser: "acme".parse().unwrap(),
+            organisation: "ACME".parse().unwrap(),
+            key: KeyHash::from_octets([2; 32]),
+            subject: NameHash::from_octets([3; 32]),
+            not_before: 10,
+            not_after: 20,
+            path_length: None,
+            recorded: Height(4),
+            changed: Height(5),
+        }
+    }
+
+    #[test]
+    fn expiry_follows_from_the_time() {
+        let suspended = Standing::Suspended {
+            since: BlockTime(1),
+            suspender: "acme".parse().unwrap(),
+        };
+        for (standing, at_the_end) in [
+            (Standing::Valid, Status::Valid),
+            (
+                suspended,
+                Status::Suspended {
+                    since: BlockTime(1),
+                },
+            ),
+        ] {
+            let record = record(standing);
+            assert_eq!(record.status_at(BlockTime(20_999)), at_the_end);
+            assert!(record.is_live_at(BlockTime(20_999)));
+            assert_eq!(record.status_at(BlockTime(21_000)), Status::Expired);
+            assert!(!record.is_live_at(BlockTime(21_000)));
+        }
+        let reason = RevocationReason::Unspecified;
+        let revoked = record(Standing::Revoked {
+            reason,
+            time: BlockTime(3),
+        });
+        assert_eq!(
+            revoked.status_at(BlockTime(21_000)),
+            Status::Revoked {
+                reason,
+                time: BlockTime(3)
+            }
+        );
+    }
+
+    #[test]
+    fn a_record_has_this_json_form_and_keeps_its_binary_one() {
+        let record = record(Standing::Suspended {
+            since: BlockTime(6),
+            suspender: "operator-one".parse().unwrap(),
+        });
+        let json = format!(
+            r#"{{"hash":"{}","certificate":"3000","class":"device","standing":"suspended","since":6,"suspender":"operator-one","endorser":"acme","organisation":"ACME","key":"{}","subject":"{}","not_before":10,"not_after":20,"path_length":null,"recorded":4,"changed":5}}"#,
+            "01".repeat(32),
+            "02".repeat(32),
+            "03".repeat(32)
+        );
+        assert_eq!(serde_json::to_string(&record).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+        let octets = borsh::to_vec(&record).unwrap();
+        assert_eq!(borsh::from_slice::<Record>(&octets).unwrap(), record);
+    }
+}

@@ -153,3 +153,214 @@ pub(crate) fn encode_into<T: BorshSerialize>(value: &T, octets: &mut Vec<u8>) {
 fn certificates<R: Read>(reader: &mut R) -> io::Result<Vec<Vec<u8>>> {
     bounded_vec(reader, "certificates", MAX_BATCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::{ACME, Consortium, pair};
+    use crate::member::{MAX_ORGANISATIONS, MemberError, MemberKind, Organisation, Roles};
+
+    fn body() -> impl Strategy<Value = Body> {
+        let hash = any::<[u8; 32]>().prop_map(CertificateHash::from_octets);
+        let class = prop::sample::select(Class::ALL.to_vec());
+        let reason = prop::sample::select(RevocationReason::ALL.to_vec());
+        let name = "[a-z0-9][a-z0-9.-]{0,31}".prop_map(|name| name.parse::<MemberId>().unwrap());
+        let kind = prop::sample::select(MemberKind::ALL.to_vec());
+        let roles = prop::sample::select(vec![
+            Roles::NONE,
+            Roles::SUBMISSION,
+            Roles::VALIDATOR,
+            Roles::ALL,
+        ]);
+        let organisation = "[A-Za-zé]{1,64}".prop_map(|name| name.parse::<Organisation>().unwrap());
+        let member = (
+            name.clone(),
+            any::<[u8; 32]>().prop_map(MemberKey::from_octets),
+            kind,
+            roles,
+            prop::collection::vec(organisation, 0..4),
+        )
+            .prop_map(|(id, key, kind, roles, organisations)| Member {
+                id,
+                key,
+                kind,
+                roles,
+                organisations,
+            });
+        prop_oneof![
+            (
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..5),
+                class
+            )
+                .prop_map(|(certificates, class)| Body::Submit {
+                    certificates,
+                    class
+                }),
+            (hash.clone(), reason).prop_map(|(hash, reason)| Body::Revoke { hash, reason }),
+            hash.clone().prop_map(|hash| Body::Suspend { hash }),
+            hash.prop_map(|hash| Body::Resume { hash }),
+            member.prop_map(|member| Body::AdmitMember { member }),
+            name.prop_map(|member| Body::RemoveMember { member }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(
+            body in body(),
+            nonce: u64,
+            expires: u64,
+            chain: [u8; 32],
+        ) {
+            let transaction = Transaction {
+                chain: ChainId::from_octets(chain),
+                member: ACME.parse().unwrap(),
+                nonce,
+                expires: Height(expires),
+                body,
+            };
+            let pair = pair(ACME);
+            let signed = SignedTransaction::sign(transaction, &pair);
+            let octets = signed.encode();
+            prop_assert_eq!(SignedTransaction::decode(&octets), Ok(signed.clone()));
+            prop_assert!(signed.is_signed_by(&MemberKey::of(&pair)));
+            if let Body::AdmitMember { member } = &signed.transaction.body {
+                let json = serde_json::to_string(member).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Member>(&json).unwrap(), member);
+            }
+        }
+
+        #[test]
+        fn any_octets_decode_or_are_refused(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(signed) = SignedTransaction::decode(&octets) {
+                prop_assert_eq!(signed.encode(), octets);
+            }
+        }
+    }
+
+    fn suspend() -> SignedTransaction {
+        let hash = CertificateHash::from_octets([0x22; 32]);
+        let transaction = Transaction {
+            chain: ChainId::from_octets([0x11; 32]),
+            member: "acme".parse().unwrap(),
+            nonce: 0x0102,
+            expires: Height(7),
+            body: Body::Suspend { hash },
+        };
+        SignedTransaction::sign(transaction, &pair(ACME))
+    }
+
+    #[test]
+    fn the_encoding_is_this_one() {
+        let signed = suspend();
+        let mut expected = hex::decode(format!(
+            "{}04000000{}0201000000000000070000000000000002{}",
+            "11".repeat(32),
+            hex::encode("acme"),
+            "22".repeat(32)
+        ))
+        .unwrap();
+        expected.extend_from_slice(&signed.signature);
+        assert_eq!(signed.encode(), expected);
+    }
+
+    #[test]
+    fn cut_and_trailing_octets_are_refused() {
+        let octets = suspend().encode();
+        for length in 0..octets.len() {
+            assert_eq!(
+                SignedTransaction::decode(&octets[..length]),
+                Err(DecodeError::Truncated),
+                "cut to {length}"
+            );
+        }
+        let mut trailing = octets;
+        trailing.extend_from_slice(&[0, 0]);
+        assert_eq!(
+            SignedTransaction::decode(&trailing),
+            Err(DecodeError::Trailing { count: 2 })
+        );
+    }
+
+    #[test]
+    fn lengths_at_both_edges_of_their_bounds() {
+        let mut consortium = Consortium::new();
+        let mut decode = |body: Body| {
+            let transaction = consortium.transaction(ACME, body);
+            let octets = SignedTransaction::sign(transaction, &pair(ACME)).encode();
+            SignedTransaction::decode(&octets).map(|_| octets.len())
+        };
+        let submit = |certificates: Vec<Vec<u8>>| Body::Submit {
+            certificates,
+            class: Class::Device,
+        };
+        assert!(decode(submit(vec![vec![]; MAX_BATCH])).is_ok());
+        assert_eq!(
+            decode(submit(vec![vec![]; MAX_BATCH + 1])),
+            Err(DecodeError::TooMany {
+                what: "certificates",
+                found: MAX_BATCH + 1,
+                limit: MAX_BATCH
+            })
+        );
+        let frame = decode(submit(vec![vec![]])).unwrap();
+        let longest = MAX_TRANSACTION - frame;
+        assert_eq!(decode(submit(vec![vec![0; longest]])), Ok(MAX_TRANSACTION));
+        assert_eq!(
+            decode(submit(vec![vec![0; longest + 1]])),
+            Err(DecodeError::TooLong {
+                found: MAX_TRANSACTION + 1,
+                limit: MAX_TRANSACTION
+            })
+        );
+        let member = |count: usize| Body::AdmitMember {
+            member: Member {
+                organisations: vec!["x".parse().unwrap(); count],
+                ..crate::fixture::genesis().members.remove(0)
+            },
+        };
+        assert!(decode(member(MAX_ORGANISATIONS)).is_ok());
+        assert_eq!(
+            decode(member(MAX_ORGANISATIONS + 1)),
+            Err(DecodeError::TooMany {
+                what: "organisations",
+                found: MAX_ORGANISATIONS + 1,
+                limit: MAX_ORGANISATIONS
+            })
+        );
+    }
+
+    #[test]
+    fn octets_that_mean_nothing_are_refused() {
+        let octets = suspend().encode();
+        let at = |place: usize, value: u8| {
+            let mut octets = octets.clone();
+            octets[place] = value;
+            SignedTransaction::decode(&octets).unwrap_err()
+        };
+        // The member's name: its length, then its first octet.
+        assert_eq!(
+            at(32, 33),
+            DecodeError::TooMany {
+                what: "member name",
+                found: 33,
+                limit: 32
+            }
+        );
+        assert_eq!(at(36, b'A'), DecodeError::Member(MemberError::Id));
+        assert!(matches!(at(36, 0xff), DecodeError::Encoding { .. }));
+        // The body's tag.
+        assert!(matches!(at(56, 0x77), DecodeError::Encoding { .. }));
+    }
+
+    #[test]
+    fn the_identifier_does_not_depend_on_the_signature() {
+        let signed = suspend();
+        let other = SignedTransaction::sign(signed.transaction.clone(), &pair("other"));
+        assert_ne!(signed.signature, other.signature);
+        assert_eq!(signed.id(), other.id());
+        assert!(!other.is_signed_by(&MemberKey::of(&pair(ACME))));
+    }
+}

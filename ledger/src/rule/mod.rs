@@ -92,3 +92,6 @@ pub fn judge(
         changed: context.height,
     })
 }
+
+#[cfg(test)]
+mod tests;
