@@ -4,7 +4,7 @@
 use core::fmt;
 
 use ikev2::auth::AuthError;
-use ikev2::{DenyReason, Error, LostReason};
+use ikev2::{AcceptRefusal, DenyReason, Error, LostReason};
 use ledger::{CertificateHash, Status};
 use ledger_client::{Answer, Client, Unavailable};
 use tokio::runtime::Handle;
@@ -62,6 +62,8 @@ pub enum Refusal {
     Status(Status),
     /// The ledger could not be asked: fail closed.
     Unavailable(Unavailable),
+    /// As many IKE SAs are half open, or open, as there may be.
+    Full,
     /// No inner address is left.
     Pool(PoolExhausted),
     /// The certificate, the identity or the signature did not hold, or the message was wrong.
@@ -98,11 +100,21 @@ impl Refusal {
         }
     }
 
+    /// Why an IKE_SA_INIT request was refused; none for a peer that is only told to use another group.
+    pub fn of_accept(refusal: &AcceptRefusal) -> Option<Self> {
+        match refusal {
+            AcceptRefusal::Failed(error) => Some(Self::Ike(error.clone())),
+            AcceptRefusal::Full => Some(Self::Full),
+            _ => None,
+        }
+    }
+
     /// One word, for metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Status(status) => status.as_str(),
             Self::Unavailable(_) => "ledger-unavailable",
+            Self::Full => "full",
             Self::Pool(_) => "pool-exhausted",
             Self::Ike(error) => label_of(error),
             Self::Deadline => "verdict-deadline",
@@ -119,6 +131,7 @@ impl Refusal {
         "expired",
         "not-recorded",
         "ledger-unavailable",
+        "full",
         "pool-exhausted",
         "authentication",
         "certificate",
@@ -140,6 +153,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Status(status) => f.write_str(&describe(status)),
             Self::Unavailable(unavailable) => write!(f, "ledger unavailable: {unavailable}"),
+            Self::Full => {
+                f.write_str("as many IKE SAs are half open, or open, as there may be: see [limits]")
+            }
             Self::Pool(exhausted) => exhausted.fmt(f),
             Self::Ike(error) => error.fmt(f),
             Self::Deadline => {

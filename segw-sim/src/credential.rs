@@ -47,7 +47,7 @@ pub fn identification(text: &str) -> Identification {
 ///
 /// [`CredentialFileError`] if it cannot be read, is too long, or holds no certificate.
 pub fn read_chain(path: &Path) -> Result<Vec<Vec<u8>>, CredentialFileError> {
-    let octets = read(path)?;
+    let octets = read(path, open(path)?)?;
     let bad = |problem| CredentialFileError {
         file: path.to_path_buf(),
         problem,
@@ -79,14 +79,16 @@ pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
         file: path.to_path_buf(),
         problem,
     };
-    let mode = std::fs::metadata(path)
-        .map_err(|e| bad(Problem::Io(e.to_string())))?
-        .permissions()
-        .mode();
+    let file = open(path)?;
+    // Of the open file, so that it cannot be exchanged between the look and the reading.
+    let metadata = file
+        .metadata()
+        .map_err(|e| bad(Problem::Io(e.to_string())))?;
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(bad(Problem::Exposed(mode & 0o777)));
     }
-    let octets = zeroize::Zeroizing::new(read(path)?);
+    let octets = zeroize::Zeroizing::new(read(path, file)?);
     match pem_text(&octets) {
         Some(text) => {
             let (label, document) = SecretDocument::from_pem(text.trim())
@@ -101,14 +103,22 @@ pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CredentialFileError> {
+fn open(path: &Path) -> Result<File, CredentialFileError> {
+    File::open(path).map_err(|error| CredentialFileError {
+        file: path.to_path_buf(),
+        problem: Problem::Io(error.to_string()),
+    })
+}
+
+fn read(path: &Path, file: File) -> Result<Vec<u8>, CredentialFileError> {
     let bad = |problem| CredentialFileError {
         file: path.to_path_buf(),
         problem,
     };
-    let mut octets = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets))
+    // Room for most files at once, so that no copy of a key is left behind by growing.
+    let mut octets = Vec::with_capacity(USUAL_FILE);
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut octets)
         .map_err(|e| bad(Problem::Io(e.to_string())))?;
     if octets.len() as u64 > MAX_FILE {
         return Err(bad(Problem::TooLong));
@@ -193,6 +203,9 @@ impl fmt::Display for CredentialFileError {
 }
 
 impl core::error::Error for CredentialFileError {}
+
+/// Keys and short chains are no longer than this, in octets.
+const USUAL_FILE: usize = 16 * 1024;
 
 /// The longest certificate or key file that is read, in octets.
 const MAX_FILE: u64 = 256 * 1024;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle as Task;
 use crate::admission::ClientInquiry;
 use crate::config::{Backend, Config};
 use crate::control::{Control, ControlSocket, SaSummary, Which};
-use crate::driver::{Berth, Listeners};
+use crate::driver::{Berth, Listeners, Worker};
 use crate::mailbox::Command;
 use crate::metrics::{Metrics, Snapshot};
 use crate::pool::Pool;
@@ -96,7 +96,7 @@ impl Gateway {
         });
         let responder = Arc::new(responder_config(config, credential)?);
         let (report, ended) = channel();
-        let mut workers = Vec::new();
+        let mut ready = Vec::new();
         for ((number, berth), network) in (0u8..).zip(berths).zip(networks) {
             let shard = Shard::new(
                 ShardConfig {
@@ -109,23 +109,21 @@ impl Gateway {
                 Arc::clone(&shared),
                 network,
             );
-            let worker = berth
-                .take(number, shard, Arc::clone(&shared))
-                .map_err(StartError::Worker)?;
-            let report = report.clone();
-            let thread = thread::Builder::new()
-                .name(format!("segw-{number}"))
-                .spawn(move || {
-                    // Sent when the worker ends, by a panic too: then as an error.
-                    let mut ending = Ending {
-                        report,
-                        result: Err(format!("worker {number} panicked")),
-                    };
-                    ending.result = worker.run().map_err(|e| format!("worker {number}: {e}"));
-                })
-                .map_err(StartError::Worker)?;
-            workers.push(thread);
+            let worker = berth.take(number, shard, Arc::clone(&shared));
+            ready.push(worker.map_err(StartError::Worker)?);
         }
+        // All that can fail for many reasons is behind us: no thread is left over if it did.
+        let mut workers = Vec::new();
+        for (number, worker) in ready.into_iter().enumerate() {
+            match start_worker(number, worker, report.clone()) {
+                Ok(thread) => workers.push(thread),
+                Err(error) => {
+                    stop_workers(&shared, workers);
+                    return Err(StartError::Worker(error));
+                }
+            }
+        }
+        drop(report);
 
         let mut tasks = Vec::new();
         tasks.push(runtime.spawn(lease::watch(
@@ -266,6 +264,23 @@ impl Control for GatewayControl {
     }
 }
 
+fn start_worker(
+    number: usize,
+    worker: Worker,
+    report: Sender<Result<(), String>>,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("segw-{number}"))
+        .spawn(move || {
+            // Sent when the worker ends, by a panic too: then as an error.
+            let mut ending = Ending {
+                report,
+                result: Err(format!("worker {number} panicked")),
+            };
+            ending.result = worker.run().map_err(|e| format!("worker {number}: {e}"));
+        })
+}
+
 fn stop_workers(shared: &Shared, workers: Vec<JoinHandle<()>>) {
     for mailbox in &shared.mailboxes {
         mailbox.command(Command::Stop);
@@ -278,7 +293,7 @@ fn stop_workers(shared: &Shared, workers: Vec<JoinHandle<()>>) {
 
 /// Reports how a worker ended, whatever ends it.
 struct Ending {
-    report: std::sync::mpsc::Sender<Result<(), String>>,
+    report: Sender<Result<(), String>>,
     result: Result<(), String>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ikev2::EndpointStats;
 use ledger_client::Client;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -38,6 +39,8 @@ pub struct Metrics {
     pub revocation_close_seconds: Histogram,
     /// IKE datagrams received.
     pub ike_datagrams: Counter,
+    /// Cookies sent to peers that must prove their address.
+    pub ike_cookies: Counter,
     /// Inner octets received through tunnels.
     pub esp_in_bytes: Counter,
     /// ESP packets opened.
@@ -49,6 +52,7 @@ pub struct Metrics {
     refused: Family<ByReason, Counter>,
     closed: Family<ByReason, Counter>,
     esp_dropped: Family<ByCause, Counter>,
+    ike_dropped: Family<ByCause, Counter>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -99,6 +103,11 @@ impl Metrics {
             "From the ledger's change to the Delete",
         );
         let ike_datagrams = counter(r, "ike_datagrams", "IKE datagrams received");
+        let ike_cookies = counter(
+            r,
+            "ike_cookies",
+            "Cookies sent to peers that must prove their address",
+        );
         let esp_in_bytes = counter(r, "esp_in_bytes", "Inner octets received through tunnels");
         let esp_in_packets = counter(r, "esp_in_packets", "ESP packets opened");
         let esp_out_bytes = counter(r, "esp_out_bytes", "Inner octets sent through tunnels");
@@ -121,6 +130,12 @@ impl Metrics {
             "Packets dropped, by cause",
             esp_dropped.clone(),
         );
+        let ike_dropped = Family::<ByCause, Counter>::default();
+        r.register(
+            "ike_dropped",
+            "IKE datagrams that led to nothing, by cause",
+            ike_dropped.clone(),
+        );
         if let Some(client) = client {
             r.register_collector(Box::new(LedgerCollector { client }));
         }
@@ -134,6 +149,7 @@ impl Metrics {
             revocation_closes,
             revocation_close_seconds,
             ike_datagrams,
+            ike_cookies,
             esp_in_bytes,
             esp_in_packets,
             esp_out_bytes,
@@ -141,6 +157,7 @@ impl Metrics {
             refused,
             closed,
             esp_dropped,
+            ike_dropped,
         }
     }
 
@@ -163,6 +180,26 @@ impl Metrics {
         self.esp_dropped
             .get_or_create(&ByCause { cause })
             .inc_by(packets);
+    }
+
+    /// Adds what an endpoint has counted between two looks.
+    pub fn endpoint(&self, before: &EndpointStats, now: &EndpointStats) {
+        self.ike_datagrams.inc_by(now.datagrams - before.datagrams);
+        self.ike_cookies.inc_by(now.challenges - before.challenges);
+        for (cause, packets) in [
+            ("bad-cookie", now.bad_cookies - before.bad_cookies),
+            ("malformed", now.malformed - before.malformed),
+            ("over-limit", now.over_limit - before.over_limit),
+            ("oversized", now.oversized - before.oversized),
+            ("unknown-spi", now.unknown_spi - before.unknown_spi),
+            ("version", now.wrong_version - before.wrong_version),
+        ] {
+            if packets > 0 {
+                self.ike_dropped
+                    .get_or_create(&ByCause { cause })
+                    .inc_by(packets);
+            }
+        }
     }
 
     /// Counts an IKE SA that the ledger closed.

@@ -89,6 +89,8 @@ pub(crate) struct Lab {
     pub(crate) devices: Vec<Device>,
     /// Devices that neither hear nor speak.
     pub(crate) deaf: Vec<usize>,
+    /// What devices send, if it is to be recorded.
+    pub(crate) recording: Option<Vec<(Path, Vec<u8>)>>,
 }
 
 impl Lab {
@@ -135,6 +137,7 @@ impl Lab {
             letters,
             devices: Vec::new(),
             deaf: Vec::new(),
+            recording: None,
         }
     }
 
@@ -175,15 +178,10 @@ impl Lab {
                         local: to,
                         remote: from,
                     };
-                    match esp::classify_mut(&mut datagram) {
-                        esp::Datagram::Ike(message) if to.port() == 4500 => {
-                            self.shard.handle_ike(self.now, path, message)
-                        }
-                        esp::Datagram::Esp { packet, .. } if to.port() == 4500 => {
-                            self.shard.handle_esp(self.now, path, packet);
-                        }
-                        _ => self.shard.handle_ike(self.now, path, &datagram),
+                    if let Some(recording) = &mut self.recording {
+                        recording.push((path, datagram.clone()));
                     }
+                    self.give(path, &mut datagram);
                 }
             }
             self.shard.handle_inner();
@@ -212,6 +210,27 @@ impl Lab {
                 self.shard.flush_counters();
                 return;
             }
+        }
+    }
+
+    /// A datagram from anywhere; what the gateway answers is lost.
+    pub(crate) fn inject(&mut self, path: Path, mut datagram: Vec<u8>) {
+        self.give(path, &mut datagram);
+        self.shard.handle_inner();
+        self.shard.outbox().clear();
+        self.settle();
+    }
+
+    /// As the driver does with a datagram on the port of `path`.
+    fn give(&mut self, path: Path, datagram: &mut [u8]) {
+        if path.local.port() != 4500 {
+            self.shard.handle_ike(self.now, path, datagram);
+            return;
+        }
+        match esp::classify_mut(datagram) {
+            esp::Datagram::Ike(message) => self.shard.handle_ike(self.now, path, message),
+            esp::Datagram::Esp { packet, .. } => self.shard.handle_esp(self.now, path, packet),
+            esp::Datagram::Keepalive | esp::Datagram::Rejected(_) => {}
         }
     }
 

@@ -323,3 +323,59 @@ fn esp_follows_the_peer_to_another_address() {
     lab.settle();
     assert_eq!(lab.devices[0].pongs, [(7, 1)]);
 }
+
+#[test]
+fn hostile_datagrams_change_nothing_but_counters() {
+    let (mut lab, cards) = lab_with(&["henb1.lab.test", "henb2.lab.test"]);
+    lab.connect(&cards[0], false);
+    // Everything that a genuine device says, recorded.
+    lab.recording = Some(Vec::new());
+    lab.connect(&cards[1], false);
+    lab.devices[1].ping(CORE, 1);
+    lab.settle();
+    let genuine = lab.recording.take().unwrap();
+    assert!(genuine.len() >= 3);
+
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |below: usize| {
+        // xorshift64: the same hostile datagrams in each run.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % u64::try_from(below).unwrap()).unwrap()
+    };
+    for round in 0..3000 {
+        let (path, datagram) = &genuine[next(genuine.len())];
+        let mut datagram = datagram.clone();
+        match round % 3 {
+            0 => datagram.truncate(next(datagram.len() + 1)),
+            1 => datagram.extend_from_slice(&[0xff; 7]),
+            _ => {}
+        }
+        for _ in 0..next(4) {
+            if !datagram.is_empty() {
+                let at = next(datagram.len());
+                datagram[at] ^= 1 << next(8);
+            }
+        }
+        lab.inject(*path, datagram);
+    }
+    lab.pass(Duration::from_secs(40));
+    let list = lab.list();
+    assert_eq!(list.len(), 2, "{list:?}");
+    assert_eq!(lab.snapshot().half_open, 0);
+    for index in [0, 1] {
+        lab.devices[index].pongs.clear();
+        lab.devices[index].ping(CORE, 77);
+    }
+    lab.settle();
+    assert_eq!(lab.devices[0].pongs, [(7, 77)]);
+    assert_eq!(lab.devices[1].pongs, [(7, 77)]);
+    // A replayed ESP packet is not answered twice.
+    assert!(
+        lab.snapshot()
+            .esp_dropped
+            .get("replayed")
+            .is_some_and(|&count| count > 0)
+    );
+}

@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use esp::{InnerNetwork, WindowSize};
 use ikev2::{
-    DatagramEvent, Endpoint, EndpointConfig, Event, IkeSa, Path, Phase, ResponderConfig, SaHandle,
+    DatagramEvent, Endpoint, EndpointConfig, EndpointStats, Event, IkeSa, Path, Phase,
+    ResponderConfig, SaHandle,
 };
 
 use self::entry::Entry;
-use crate::admission::StatusInquiry;
+use crate::admission::{Refusal, StatusInquiry};
 use crate::children::{Children, Unrouted};
 use crate::control::SaSummary;
 use crate::deadline::Deadlines;
@@ -69,7 +70,9 @@ pub struct Shard {
     scratch: Vec<u8>,
     /// Closes that were decided while another IKE SA was being drained.
     to_close: VecDeque<(SaId, CloseCause)>,
+    /// What the metrics have been told.
     half_open: usize,
+    stats: EndpointStats,
     stopping: bool,
 }
 
@@ -95,13 +98,13 @@ impl Shard {
             scratch: Vec::new(),
             to_close: VecDeque::new(),
             half_open: 0,
+            stats: EndpointStats::default(),
             stopping: false,
         }
     }
 
     /// Takes an IKE message, without marker.
     pub fn handle_ike(&mut self, now: Instant, path: Path, message: &[u8]) {
-        self.shared.metrics.ike_datagrams.inc();
         let mut buf = std::mem::take(&mut self.scratch);
         match self.endpoint.handle_datagram(now, path, message, &mut buf) {
             None => {}
@@ -124,7 +127,11 @@ impl Shard {
                         self.drain(now, handle, &mut buf);
                     }
                     Err(error) => {
-                        tracing::info!(remote = %path.remote, reason = %error, "refused an IKE_SA_INIT request");
+                        // Nobody has proven anything yet: counted, and told only to those who look.
+                        tracing::debug!(remote = %path.remote, reason = %error, "refused an IKE_SA_INIT request");
+                        if let Some(refusal) = Refusal::of_accept(&error.cause) {
+                            self.shared.metrics.refused(&refusal);
+                        }
                         if let Some(transmit) = &error.response {
                             self.outbox.push_ike(transmit, &buf[..transmit.size]);
                         }
@@ -258,12 +265,19 @@ impl Shard {
     /// Adds what was counted since the last time to the metrics.
     pub fn flush_counters(&mut self) {
         self.children.flush(&self.shared.metrics);
+        let metrics = &self.shared.metrics;
         let half_open = self.endpoint.half_open();
-        self.shared
-            .metrics
-            .half_open
-            .inc_by(difference(half_open, self.half_open));
-        self.half_open = half_open;
+        if half_open != self.half_open {
+            metrics
+                .half_open
+                .inc_by(difference(half_open, self.half_open));
+            self.half_open = half_open;
+        }
+        let stats = self.endpoint.stats();
+        if stats != self.stats {
+            metrics.endpoint(&self.stats, &stats);
+            self.stats = stats;
+        }
     }
 
     fn begin(&mut self, now: Instant, handle: SaHandle, sa: IkeSa) {
