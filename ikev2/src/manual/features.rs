@@ -20,8 +20,8 @@
 //!
 //! * **CREATE_CHILD_SA**: neither rekeying nor further child SAs. A peer's request is answered with
 //!   NO_ADDITIONAL_SAS, which RFC 7296 §1.3 and §4 have for those who do neither, and the IKE SA
-//!   goes on; a peer that must rekey will make a new IKE SA. Configure a lifetime on the peer that
-//!   is longer than its connections, or let it reauthenticate.
+//!   goes on. strongSwan 5.9.8 then deletes the IKE SA and makes a new one, which interrupts
+//!   traffic for a round trip or two; give it lifetimes that make this rare.
 //! * **Fragmentation** (RFC 7383): a message that exceeds the path's MTU relies on IP fragments.
 //!   The notify that would announce it is not sent.
 //! * **EAP, pre-shared keys, NULL authentication**: a peer that begins with EAP is refused.
