@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::{EndpointConfig, InitiatorConfig, ResponderConfig};
 use crate::cookie::CookieMint;
@@ -12,8 +12,9 @@ use crate::crypto::{CryptoError, identifier_sha1};
 use crate::error::{AcceptError, AcceptRefusal, InitiateError};
 use crate::event::{NonEspMarker, Path, Transmit};
 use crate::exchange::init;
-use crate::exchange::stray;
+use crate::exchange::stray::{self, StrayBudget};
 use crate::sa::{IkeSa, Reserved};
+use crate::stats::EndpointStats;
 use crate::wire::{ExchangeType, Header, Message, NotifyType};
 
 /// Names an IKE SA at its [`Endpoint`]. Never used twice.
@@ -104,38 +105,6 @@ struct Entry {
     child_spi: u32,
     init: Option<InitKey>,
     half_open: bool,
-}
-
-/// What an [`Endpoint`] has counted. Unauthenticated input changes nothing else.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct EndpointStats {
-    /// Datagrams handed in.
-    pub datagrams: u64,
-    /// Not an IKE message.
-    pub malformed: u64,
-    /// Longer than [`Limits::datagram`](crate::Limits::datagram).
-    pub oversized: u64,
-    /// For an IKE SA that is not here.
-    pub unknown_spi: u64,
-    /// Of another major version.
-    pub wrong_version: u64,
-    /// Unprotected answers sent to strays.
-    pub stray_answers: u64,
-    /// Cookies sent.
-    pub challenges: u64,
-    /// Requests that returned a cookie which was not ours, or too old.
-    pub bad_cookies: u64,
-    /// First messages dropped because too many IKE SAs were half open, or open.
-    pub over_limit: u64,
-    /// Retransmitted IKE_SA_INIT requests routed to the IKE SA that they made.
-    pub init_retransmits: u64,
-    /// IKE_SA_INIT requests that were refused.
-    pub refused: u64,
-    /// IKE SAs begun by peers.
-    pub accepted: u64,
-    /// IKE SAs begun here.
-    pub initiated: u64,
 }
 
 /// Routes datagrams to IKE SAs, makes new ones, and answers strays. Holds no socket, clock or lock.
@@ -586,30 +555,6 @@ pub fn shard_of_ike(spi: u64) -> u8 {
 /// The shard that an inbound ESP SPI belongs to, if it is one of ours.
 pub fn shard_of_esp(spi: u32) -> u8 {
     spi.to_be_bytes()[0].saturating_sub(1)
-}
-
-/// A token bucket of one second.
-#[derive(Debug, Default)]
-struct StrayBudget {
-    since: Option<Instant>,
-    used: u32,
-}
-
-impl StrayBudget {
-    fn take(&mut self, now: Instant, per_second: u32) -> bool {
-        let fresh = self
-            .since
-            .is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1));
-        if fresh {
-            self.since = Some(now);
-            self.used = 0;
-        }
-        if self.used >= per_second {
-            return false;
-        }
-        self.used += 1;
-        true
-    }
 }
 
 /// ESP SPIs that an endpoint hands out at most: half of those with its shard's top octet, so that

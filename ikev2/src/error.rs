@@ -144,6 +144,8 @@ pub enum PeerMisbehaved {
     UnknownCritical(PayloadType),
     /// A nonce of this many octets, or one shorter than half of the PRF's key (RFC 7296 §2.10).
     NonceLength(usize),
+    /// The answer's IKE proposal, or the group of its key, was not offered.
+    ProposalNotOffered,
     /// The peer keeps asking for cookies or groups.
     TooManyRetries,
     /// The answer's child SA is not within what was offered: algorithms, SPI or traffic selectors
@@ -163,6 +165,9 @@ impl fmt::Display for PeerMisbehaved {
             Self::Rule(e) => e.fmt(f),
             Self::UnknownCritical(kind) => write!(f, "critical payload {kind} is not known here"),
             Self::NonceLength(len) => write!(f, "nonce of {len} octets"),
+            Self::ProposalNotOffered => {
+                f.write_str("it chose an IKE proposal or a group that was not offered")
+            }
             Self::TooManyRetries => f.write_str("it kept asking for cookies or other groups"),
             Self::ChildNotOffered => f.write_str(
                 "its child SA is not within what was offered (algorithms, SPI, traffic selectors)",

@@ -113,6 +113,7 @@ mod event;
 mod exchange;
 mod negotiate;
 mod sa;
+mod stats;
 
 pub use auth::{
     CertificateDer, Identification, LocalCredential, PeerVerifier, Pkcs8Credential,
@@ -125,8 +126,7 @@ pub use config::{
 };
 pub use crypto::{CryptoProvider, SecretBytes, ring_provider};
 pub use endpoint::{
-    DatagramEvent, Endpoint, EndpointEvent, EndpointStats, Incoming, SaEvent, SaHandle,
-    shard_of_esp, shard_of_ike,
+    DatagramEvent, Endpoint, EndpointEvent, Incoming, SaEvent, SaHandle, shard_of_esp, shard_of_ike,
 };
 pub use error::{
     AcceptError, AcceptRefusal, ApiMisuse, ConfigError, Error, InitiateError, PeerIncompatible,
@@ -137,5 +137,6 @@ pub use event::{
     PresentedPeer, Role, Transmit, Verdict, WakeReason, Wakeup,
 };
 pub use negotiate::{Cipher, EspProposal, IkeProposal, IkeSuite};
-pub use sa::{IkeSa, SaStats};
+pub use sa::IkeSa;
+pub use stats::{EndpointStats, SaStats};
 pub use wire::TrafficSelector;

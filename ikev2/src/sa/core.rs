@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use super::protection::Protection;
 use super::window::Window;
-use super::{Reserved, SaStats, later};
+use super::{Reserved, later};
 use crate::config::{EndpointConfig, InitiatorConfig, ResponderConfig, SaConfig};
 use crate::crypto::SecureRandom;
 use crate::endpoint::{EndpointEvent, EndpointEventKind};
 use crate::error::Error;
 use crate::event::{Event, NonEspMarker, Path, Role, Transmit, WakeReason, Wakeup};
 use crate::exchange::natd::Nat;
+use crate::stats::SaStats;
 use crate::wire::{ExchangeType, Flags, Header, NotifyPayload, NotifyType, Payload};
 
 /// What an IKE SA has in every state.

@@ -39,10 +39,10 @@ pub(super) struct InitSent {
     refused: Option<Refused>,
 }
 
-/// An unprotected error, which anybody could have sent: it only shortens the wait
-/// (RFC 7296 §2.21.1).
+/// An unprotected error or a useless answer, which anybody could have sent: it only shortens the
+/// wait (RFC 7296 §2.21.1).
 struct Refused {
-    by: NotifyType,
+    reason: LostReason,
     until: Instant,
 }
 
@@ -114,7 +114,7 @@ impl InitSent {
         self.refused
             .as_ref()
             .filter(|refused| refused.until <= now)
-            .map(|refused| LostReason::PeerError(refused.by))
+            .map(|refused| refused.reason.clone())
     }
 
     /// Nothing here is authenticated: what does not make sense is counted and forgotten, since the
@@ -135,8 +135,8 @@ impl InitSent {
                 self.handle_answer(now, core, &message, octets)
             }
             Ok(_) => self.ignore(core),
-            Err(_) => {
-                self.refused_by(now, NotifyType::INVALID_SYNTAX);
+            Err(violation) => {
+                self.refused_for(now, LostReason::Failed(violation.into()));
                 self.ignore(core)
             }
         }
@@ -147,10 +147,10 @@ impl InitSent {
         State::InitSent(self)
     }
 
-    fn refused_by(&mut self, now: Instant, by: NotifyType) {
+    fn refused_for(&mut self, now: Instant, reason: LostReason) {
         if self.refused.is_none() {
             self.refused = Some(Refused {
-                by,
+                reason,
                 until: later(now, GRACE),
             });
         }
@@ -187,7 +187,7 @@ impl InitSent {
             return self.retry(now, core);
         }
         if let Some(notify) = payloads.error_notify() {
-            self.refused_by(now, notify.kind);
+            self.refused_for(now, LostReason::PeerError(notify.kind));
         }
         self.ignore(core)
     }
@@ -195,6 +195,7 @@ impl InitSent {
     /// The same request with a cookie or another key; message ID and SPI stay (RFC 7296 §2.6).
     fn retry(mut self: Box<Self>, now: Instant, core: &mut Core) -> State {
         self.retries += 1;
+        self.refused = None;
         if self.retries > MAX_RETRIES {
             let reason = LostReason::Failed(PeerMisbehaved::TooManyRetries.into());
             return State::InitSent(self).lose(now, core, reason);
@@ -220,7 +221,8 @@ impl InitSent {
         let suite = check_ike(&self.offer, sa)
             .filter(|suite| suite.group == ke.group && ke.group == self.exchange.group());
         let Some(suite) = suite else {
-            self.refused_by(now, NotifyType::NO_PROPOSAL_CHOSEN);
+            let error = PeerMisbehaved::ProposalNotOffered.into();
+            self.refused_for(now, LostReason::Failed(error));
             return self.ignore(core);
         };
         core.remote_spi = message.header.responder_spi;

@@ -31,6 +31,7 @@ use crate::endpoint::{EndpointEvent, SaEvent};
 use crate::error::{AcceptRefusal, ApiMisuse, InitiateError};
 use crate::event::{Event, LostReason, Path, Phase, Role, Transmit, Verdict, Wakeup};
 use crate::negotiate::IkeSuite;
+use crate::stats::SaStats;
 use crate::wire::Header;
 
 /// One IKE SA with one peer.
@@ -61,24 +62,6 @@ enum State {
 pub(crate) struct Reserved {
     pub(crate) ike_spi: u64,
     pub(crate) child_spi: u32,
-}
-
-/// What an IKE SA has counted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct SaStats {
-    /// Datagrams that were routed here.
-    pub datagrams: u64,
-    /// Datagrams whose protection was wrong, or that had none where it must be.
-    pub unauthentic: u64,
-    /// Datagrams outside of the window, of the wrong exchange, or with other SPIs.
-    pub out_of_place: u64,
-    /// Requests of the peer that came again.
-    pub retransmits_received: u64,
-    /// Requests of ours that were sent again.
-    pub retransmits_sent: u64,
-    /// Liveness checks that we began.
-    pub probes: u64,
 }
 
 impl IkeSa {

@@ -341,3 +341,25 @@ fn an_unknown_critical_payload_in_ike_sa_init_is_named_and_makes_no_state() {
         assert_eq!(pair.responder.endpoint.open(), accepted);
     }
 }
+
+#[test]
+fn a_forged_refusal_of_ike_sa_init_does_not_stop_the_real_answer() {
+    let (henb, segw) = devices();
+    let mut pair = rig::pair(11, rig::responder(&segw));
+    pair.initiate(&rig::initiator(&henb).into());
+    // HDR(A,0), N(NO_PROPOSAL_CHOSEN), from somebody who saw the request.
+    let spi = u64::from_be_bytes(pair.traffic[0].octets[..8].try_into().unwrap());
+    let refusal = header(
+        (spi, 0),
+        [41, 0x20, 34, 0x20],
+        0,
+        &[0, 0, 0, 8, 0, 0, 0, 14],
+    );
+    let path = pair.path(SideName::Initiator);
+    pair.inject(SideName::Initiator, path, &refusal);
+    assert_eq!(pair.initiator.only().1.phase(), Phase::Initiating);
+    pair.run_for(SECOND);
+    assert_agree(&pair);
+    pair.run_for(10 * SECOND);
+    assert_eq!(pair.initiator.only().1.phase(), Phase::Established);
+}
