@@ -1,3 +1,9 @@
-//! ledger-node.
+//! The program `ledger-node`: arguments in, exit code out.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

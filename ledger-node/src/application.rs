@@ -1,0 +1,103 @@
+//! The ledger's state machine over the store, as the engine drives it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ledger::{
+    Block, ChainId, Context, Height, Receipt, SignedTransaction, StateError, ValidateError,
+};
+use ledger_engine::{Application, ApplicationError};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// How far the newest block may be ahead of the clock before the log says so, in milliseconds.
+const CLOCK_BEHIND: u64 = 60_000;
+
+type Listener = Box<dyn Fn(Height) + Send + Sync>;
+
+/// Tells whoever listens that a block is durable.
+pub(crate) struct Commits {
+    head: watch::Sender<Height>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+impl Commits {
+    pub(crate) fn new(head: Height) -> Self {
+        Self {
+            head: watch::Sender::new(head),
+            listeners: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Height> {
+        self.head.subscribe()
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listener);
+    }
+
+    fn tell(&self, height: Height) {
+        self.head.send_replace(height);
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.iter() {
+            listener(height);
+        }
+    }
+}
+
+/// The node's side of the engine.
+pub(crate) struct LedgerApplication {
+    pub(crate) store: Arc<Store>,
+    pub(crate) chain: ChainId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Application for LedgerApplication {
+    fn validate(&self, transaction: &SignedTransaction) -> Result<(), ValidateError> {
+        let snapshot = self.store.snapshot()?;
+        let context = Context::next(&snapshot, self.clock.now())?
+            .ok_or_else(|| StateError::new("the store holds no chain"))?;
+        ledger::validate(transaction, &snapshot, &context)
+    }
+
+    fn build(&self, transactions: Vec<SignedTransaction>) -> Result<Block, ApplicationError> {
+        let head = self
+            .store
+            .snapshot()
+            .and_then(|snapshot| snapshot.newest())
+            .map_err(ApplicationError::new)?;
+        let now = self.clock.now();
+        if head.time.0.saturating_sub(now.0) > CLOCK_BEHIND {
+            tracing::warn!(
+                clock = now.0,
+                newest_block = head.time.0,
+                "this machine's clock is behind the newest block, whose time new blocks keep until it has caught up; set the clock"
+            );
+        }
+        Ok(Block::after(&head, self.chain, now, transactions))
+    }
+
+    fn commit(&self, block: &Block) -> Result<Vec<Receipt>, ApplicationError> {
+        let began = Instant::now();
+        let applied = self
+            .store
+            .commit(block)
+            .inspect_err(|_| self.metrics.commit_failed())
+            .map_err(ApplicationError::new)?;
+        self.metrics.committed(block, &applied, began.elapsed());
+        self.commits.tell(block.header.height);
+        Ok(applied.receipts)
+    }
+}

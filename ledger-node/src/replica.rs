@@ -1,0 +1,75 @@
+//! Inquiries answered from the store.
+
+use std::sync::Arc;
+
+use ledger::{CertificateHash, ChainId, EventPage, Height, Inquiry, InquiryError, StatusAnswer};
+
+use crate::application::Commits;
+use crate::clock::Clock;
+use crate::error::ReadError;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// Answers inquiries as of the newest durable block.
+pub(crate) struct Replica {
+    pub(crate) store: Arc<Store>,
+    pub(crate) chain: ChainId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Replica {
+    /// The status of certificates, all as of the same block.
+    pub(crate) fn statuses(
+        &self,
+        hashes: &[CertificateHash],
+    ) -> Result<Vec<StatusAnswer>, ReadError> {
+        let snapshot = self.store.snapshot()?;
+        let head = snapshot.newest()?;
+        let now = self.clock.now();
+        let answers: Vec<StatusAnswer> = hashes
+            .iter()
+            .zip(snapshot.records(hashes)?)
+            .map(|(hash, record)| {
+                StatusAnswer::new(
+                    *hash,
+                    record.as_ref(),
+                    self.chain,
+                    head.height,
+                    head.time,
+                    now,
+                )
+            })
+            .collect();
+        for answer in &answers {
+            self.metrics.inquired(&answer.status);
+        }
+        Ok(answers)
+    }
+}
+
+impl Inquiry for Replica {
+    fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    fn status(&self, hash: &CertificateHash) -> Result<StatusAnswer, InquiryError> {
+        self.statuses(&[*hash])?
+            .pop()
+            .ok_or_else(|| InquiryError::Unavailable {
+                detail: "the store gave no answer".to_owned(),
+            })
+    }
+
+    fn events(&self, from: Height, limit: usize) -> Result<EventPage, InquiryError> {
+        self.store
+            .snapshot()
+            .map_err(ReadError::from)?
+            .events(from, limit)
+    }
+
+    fn on_commit(&self, notify: Box<dyn Fn(Height) + Send + Sync>) {
+        self.commits.listen(notify);
+    }
+}
