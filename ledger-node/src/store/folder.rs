@@ -17,7 +17,7 @@ const LOCK: &str = "lock";
 /// A folder, locked against every other process and every other use in this one.
 pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -53,7 +53,7 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(NodeError::Busy(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(io_error(&file, error)),
@@ -108,6 +108,16 @@ impl Folder {
         NodeError::Store {
             folder: self.path.clone(),
             error,
+        }
+    }
+}
+
+impl Drop for Folder {
+    /// Closing alone would not do: a process that is being started elsewhere in this program holds
+    /// a copy of the descriptor until it runs, and the lock with it.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(folder = %self.path.display(), %error, "the lock could not be released");
         }
     }
 }
