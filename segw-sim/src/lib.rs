@@ -14,6 +14,7 @@
 //! | [`admission`], [`lease`] | the ledger's answer lets in; its changes end what it let in |
 //! | [`registry`], [`pool`] | what the shards share: live IKE SAs, inner addresses |
 //! | [`children`] | child SAs become ESP SAs before an inner network |
+//! | [`demo`] | the quick start: ledger, gateway and devices in one process |
 //! | [`control`], [`metrics`], [`http`], [`log`] | for those who run it |
 //!
 //! What it does **not** do: ESP outside of UDP (peers are told that there is a NAT, so that they use
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod credential;
 pub mod deadline;
+pub mod demo;
 pub mod driver;
 pub mod gateway;
 pub mod http;

@@ -12,6 +12,7 @@ use ledger_client::{HttpSource, Source};
 use segw_sim::config::Config;
 use segw_sim::control::{self, Request, SaSummary, Which};
 use segw_sim::credential;
+use segw_sim::demo::{self, MAX_DEVICES, Plan};
 use segw_sim::gateway::Gateway;
 use segw_sim::log::{self, LogFormat};
 use segw_sim::registry::SaId;
@@ -21,6 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 const EXAMPLES: &str = "\
 Examples:
+  segw-sim demo                                the quick start: ledger, gateway and 20 devices, on this machine
   segw-sim run --config segw.toml              run the gateway in the foreground
   segw-sim check-config --config segw.toml     say what is wrong with a configuration
   segw-sim sas --control segw.sock             who is connected
@@ -93,6 +95,17 @@ enum Command {
         #[command(flatten)]
         which: WhichArgs,
     },
+    /// Play the quick start on this machine: no root, no configuration, a few seconds. A ledger of two
+    /// members, a gateway and some devices: they connect, ping, are refused where they should be, and
+    /// one is revoked while it is connected. Exit code 0 only if all of it happened.
+    Demo {
+        /// How many devices connect.
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DEVICES)))]
+        devices: u32,
+        /// One JSON object in place of the table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Counters of a running gateway, as JSON.
     Counters {
         /// Its control socket.
@@ -121,6 +134,7 @@ fn main() -> ExitCode {
         Command::CheckConfig { config } => check_config(&config),
         Command::Sas { control, json } => sas(&control, json),
         Command::Close { control, which } => close(&control, which),
+        Command::Demo { devices, json } => play_demo(devices, json),
         Command::Counters { control } => counters(&control),
     };
     match result {
@@ -216,6 +230,33 @@ fn close(path: &Path, which: WhichArgs) -> Result<(), String> {
     }
     println!("closed {count}");
     Ok(())
+}
+
+fn play_demo(devices: u32, json: bool) -> Result<(), String> {
+    // The story is told by the demo itself; RUST_LOG brings the gateway's log back.
+    log::start(LogFormat::Text, LevelFilter::ERROR);
+    let plan = Plan {
+        devices,
+        narrate: !json,
+    };
+    let report = demo::run(plan).map_err(|e| format!("the demo could not be played: {e}"))?;
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string(&report).map_err(|e| e.to_string())?
+        );
+    } else {
+        eprintln!();
+        print!("{report}");
+    }
+    if report.all_well() {
+        Ok(())
+    } else {
+        Err(format!(
+            "the demo did not go as it should: {}",
+            report.failures.join("; ")
+        ))
+    }
 }
 
 fn counters(path: &Path) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Situations of a gateway: in memory under virtual time, and over loopback.
 
+mod demo;
 mod device;
 mod gateway;
 mod lab;
