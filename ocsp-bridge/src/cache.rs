@@ -1,0 +1,277 @@
+//! Answers that are given again: looked up and signed once, until the ledger says otherwise.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use ledger::CertificateHash;
+use lru::LruCache;
+
+use crate::answer::{ETag, Lifetime};
+use crate::response::CertStatus;
+use crate::time::UnixTime;
+
+/// What is kept for one CertID.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) content: Content,
+    /// The certificate, where there is one; what it is dropped by.
+    pub(crate) hash: Option<CertificateHash>,
+    /// When it was looked up.
+    pub(crate) looked_up_at: UnixTime,
+    /// Not given again from then on.
+    pub(crate) refresh_at: UnixTime,
+    /// The default signer's response with this alone and without a nonce, once somebody asked for it.
+    pub(crate) signed: OnceLock<Signed>,
+    /// The count of unrelated changes when it was looked up.
+    negatives: u64,
+    dropped: AtomicBool,
+}
+
+impl Entry {
+    pub(crate) const fn new(
+        content: Content,
+        hash: Option<CertificateHash>,
+        looked_up_at: UnixTime,
+        refresh_at: UnixTime,
+        since: Since,
+    ) -> Self {
+        Self {
+            content,
+            hash,
+            looked_up_at,
+            refresh_at,
+            signed: OnceLock::new(),
+            negatives: since.negatives,
+            dropped: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) const fn is_foreign(&self) -> bool {
+        matches!(self.content, Content::Foreign)
+    }
+}
+
+/// What the ledger's answer came to.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// The issuer is not served.
+    Foreign,
+    /// A `SingleResponse`.
+    Single {
+        der: Vec<u8>,
+        status: CertStatus,
+        extended_revoked: bool,
+        this_update: UnixTime,
+        next_update: UnixTime,
+    },
+}
+
+/// A response, and how long HTTP caches may keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) der: Bytes,
+    pub(crate) lifetime: Lifetime,
+}
+
+impl Signed {
+    /// A response with these entries: as fresh as the least fresh of them.
+    pub(crate) fn new(der: Bytes, produced_at: UnixTime, entries: &[Arc<Entry>]) -> Self {
+        let mut this_update = produced_at;
+        let mut next_update = UnixTime::MAX;
+        for entry in entries {
+            if let Content::Single {
+                this_update: this,
+                next_update: next,
+                ..
+            } = entry.content
+            {
+                this_update = this_update.min(this);
+                next_update = next_update.min(next);
+            }
+        }
+        let lifetime = Lifetime {
+            this_update,
+            produced_at,
+            next_update,
+            etag: ETag::of(&der),
+        };
+        Self { der, lifetime }
+    }
+}
+
+/// A point in the order of changes: what was looked up after it must not outlive changes that came since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since {
+    change: u64,
+    negatives: u64,
+}
+
+/// A bounded cache, sharded by CertID, least recently used out first.
+pub(crate) struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    index: Mutex<Index>,
+    /// The number of changes so far; written under the index' lock.
+    change: AtomicU64,
+    /// The number of changes that concerned no entry. Each may have recorded a certificate or an issuer, so entries
+    /// without a certificate do not outlive it.
+    negatives: AtomicU64,
+}
+
+type Shard = LruCache<Box<[u8]>, Arc<Entry>, RandomState>;
+
+#[derive(Default)]
+struct Index {
+    by_hash: HashMap<CertificateHash, Vec<Weak<Entry>>>,
+    /// The newest changes, with their numbers.
+    recent: VecDeque<(u64, CertificateHash)>,
+    /// Changes up to this number are not in `recent` any more.
+    forgotten: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
+        let count = if capacity.get() < 64 * SHARDS.get() {
+            NonZeroUsize::MIN
+        } else {
+            SHARDS
+        };
+        let each = NonZeroUsize::new(capacity.get().div_ceil(count.get())).unwrap_or(capacity);
+        let shards = (0..count.get())
+            .map(|_| Mutex::new(LruCache::with_hasher(each, RandomState::new())))
+            .collect();
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            index: Mutex::default(),
+            change: AtomicU64::new(0),
+            negatives: AtomicU64::new(0),
+        }
+    }
+
+    /// The entry for these CertID octets, if it may be given again at `now`.
+    pub(crate) fn find(&self, now: UnixTime, cert_id: &[u8]) -> Option<Arc<Entry>> {
+        let entry = lock(self.shard(cert_id)).get(cert_id).map(Arc::clone)?;
+        // A clock that was set back must not make answers last longer.
+        let current = entry.looked_up_at <= now && now < entry.refresh_at;
+        let stands = match entry.hash {
+            Some(_) => !entry.dropped.load(Ordering::Acquire),
+            None => entry.negatives == self.negatives.load(Ordering::Acquire),
+        };
+        (current && stands).then_some(entry)
+    }
+
+    /// To be taken before the look-up of what is inserted afterwards.
+    pub(crate) fn since(&self) -> Since {
+        Since {
+            change: self.change.load(Ordering::Acquire),
+            negatives: self.negatives.load(Ordering::Acquire),
+        }
+    }
+
+    /// Keeps an entry, unless a change has overtaken it since it was looked up.
+    pub(crate) fn insert(&self, since: Since, cert_id: &[u8], entry: &Arc<Entry>) {
+        if entry.looked_up_at >= entry.refresh_at {
+            return;
+        }
+        if let Some(hash) = entry.hash {
+            let mut index = lock(&self.index);
+            if index.changed(&hash, since) {
+                return;
+            }
+            let weak = Arc::downgrade(entry);
+            index.by_hash.entry(hash).or_default().push(weak);
+        }
+        let out = lock(self.shard(cert_id)).push(cert_id.into(), Arc::clone(entry));
+        if let Some((_, out)) = out {
+            self.unindex(&out);
+        }
+    }
+
+    /// The ledger changed this certificate's status, or recorded it.
+    pub(crate) fn forget(&self, hash: &CertificateHash) {
+        let mut index = lock(&self.index);
+        let change = self.change.fetch_add(1, Ordering::AcqRel) + 1;
+        index.recent.push_back((change, *hash));
+        if index.recent.len() > MAX_RECENT
+            && let Some((number, _)) = index.recent.pop_front()
+        {
+            index.forgotten = number;
+        }
+        match index.by_hash.remove(hash) {
+            Some(entries) => {
+                for entry in entries.iter().filter_map(Weak::upgrade) {
+                    entry.dropped.store(true, Ordering::Release);
+                }
+            }
+            None => {
+                self.negatives.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Changes were missed.
+    pub(crate) fn forget_all(&self) {
+        let mut index = lock(&self.index);
+        index.forgotten = self.change.fetch_add(1, Ordering::AcqRel) + 1;
+        index.recent.clear();
+        for entry in index.by_hash.drain().flat_map(|(_, entries)| entries) {
+            if let Some(entry) = entry.upgrade() {
+                entry.dropped.store(true, Ordering::Release);
+            }
+        }
+        self.negatives.fetch_add(1, Ordering::AcqRel);
+        drop(index);
+        for shard in &self.shards {
+            lock(shard).clear();
+        }
+    }
+
+    /// How many entries there are, those included that will not be given again.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    fn shard(&self, cert_id: &[u8]) -> &Mutex<Shard> {
+        let at = self.hasher.hash_one(cert_id) as usize % self.shards.len();
+        &self.shards[at]
+    }
+
+    fn unindex(&self, out: &Arc<Entry>) {
+        let Some(hash) = out.hash else { return };
+        let mut index = lock(&self.index);
+        if let Some(entries) = index.by_hash.get_mut(&hash) {
+            entries.retain(|entry| !std::ptr::eq(entry.as_ptr(), Arc::as_ptr(out)));
+            if entries.is_empty() {
+                index.by_hash.remove(&hash);
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Whether this certificate may have changed since.
+    fn changed(&self, hash: &CertificateHash, since: Since) -> bool {
+        since.change < self.forgotten
+            || self
+                .recent
+                .iter()
+                .rev()
+                .take_while(|(number, _)| *number > since.change)
+                .any(|(_, changed)| changed == hash)
+    }
+}
+
+const SHARDS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// A look-up that is overtaken by more changes than this is not kept.
+const MAX_RECENT: usize = 1_024;
+
+/// A panic elsewhere leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

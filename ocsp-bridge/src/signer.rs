@@ -1,0 +1,428 @@
+//! A key that signs responses, and its certificate.
+
+use std::fmt;
+
+use der::{Decode, Tag};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
+};
+use thiserror::Error;
+use x509_cert::Certificate;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+
+use crate::cert_id::HashAlgorithm;
+use crate::time::UnixTime;
+use crate::wire::{self, Tlv, tag};
+
+/// A signing key with the certificate that says so: the issuing authority's own, a delegate of it with
+/// id-kp-OCSPSigning, or one that relying parties trust locally (RFC 6960 §4.2.2.2).
+pub struct Signer {
+    key: Box<dyn SigningKey>,
+    certificate: Vec<u8>,
+    /// `[0] EXPLICIT SEQUENCE OF Certificate`, ready for every response.
+    certificates: Vec<u8>,
+    key_hash: [u8; 20],
+    not_before: UnixTime,
+    not_after: UnixTime,
+}
+
+impl Signer {
+    /// A signer with a PKCS#8 key: ECDSA on P-256 or P-384, Ed25519, or RSA of at least 2048 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerError`] when the key or the certificate cannot be read or used, do not belong together, or the
+    /// certificate is not valid at `now`.
+    pub fn from_pkcs8(now: UnixTime, pkcs8: &[u8], certificate: &[u8]) -> Result<Self, SignerError> {
+        Self::new(now, Box::new(Pkcs8Key::new(pkcs8)?), certificate)
+    }
+
+    /// A signer with a key that is kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pkcs8`](Self::from_pkcs8).
+    pub fn new(
+        now: UnixTime,
+        key: Box<dyn SigningKey>,
+        certificate: &[u8],
+    ) -> Result<Self, SignerError> {
+        let parsed = Certificate::from_der(certificate).map_err(SignerError::Certificate)?;
+        let tbs = parsed.tbs_certificate();
+        let public_key = tbs.subject_public_key_info().subject_public_key.raw_bytes();
+        if public_key != key.public_key() {
+            return Err(SignerError::KeyMismatch);
+        }
+        if key.algorithms().is_empty() {
+            return Err(SignerError::NoAlgorithm);
+        }
+        check_purpose(&parsed)?;
+        let mut key_hash = [0; 20];
+        key_hash.copy_from_slice(HashAlgorithm::Sha1.digest(public_key).as_ref());
+        let validity = tbs.validity();
+        let mut certificates = Vec::with_capacity(certificate.len() + 8);
+        wire::nested(&mut certificates, tag::constructed(0), |out| {
+            wire::tlv(out, tag::SEQUENCE, certificate);
+        });
+        let signer = Self {
+            key,
+            certificate: certificate.to_vec(),
+            certificates,
+            key_hash,
+            not_before: UnixTime(validity.not_before.to_unix_duration().as_secs()),
+            not_after: UnixTime(validity.not_after.to_unix_duration().as_secs()),
+        };
+        signer.check_validity(now)?;
+        Ok(signer)
+    }
+
+    /// The DER certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The last second in which it signs.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// Whether its certificate is valid at `now`.
+    #[must_use]
+    pub fn is_usable(&self, now: UnixTime) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// What it can sign with, the default first.
+    #[must_use]
+    pub fn algorithms(&self) -> &[SignatureAlgorithm] {
+        self.key.algorithms()
+    }
+
+    /// SHA-1 over the public key, for `responderID` byKey (RFC 6960 §4.2.1).
+    pub(crate) const fn key_hash(&self) -> &[u8; 20] {
+        &self.key_hash
+    }
+
+    /// The `certs` field of a response.
+    pub(crate) fn certificates(&self) -> &[u8] {
+        &self.certificates
+    }
+
+    /// Signs, unless the certificate is not valid at `now`.
+    pub(crate) fn sign(
+        &self,
+        now: UnixTime,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, SignError> {
+        self.check_validity(now)?;
+        self.key.sign(algorithm, message)
+    }
+
+    fn check_validity(&self, now: UnixTime) -> Result<(), SignError> {
+        if now < self.not_before {
+            return Err(SignError::NotYetValid {
+                not_before: self.not_before,
+            });
+        }
+        if now > self.not_after {
+            return Err(SignError::Expired {
+                not_after: self.not_after,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("algorithms", &self.algorithms())
+            .field("not_before", &self.not_before)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A private key that can sign, wherever it is kept. Its `Debug` must not show the key.
+pub trait SigningKey: fmt::Debug + Send + Sync {
+    /// What it can sign with, the default first; at least one.
+    fn algorithms(&self) -> &[SignatureAlgorithm];
+
+    /// The public key as in a certificate: the content of `subjectPublicKey` without the octet of unused bits.
+    fn public_key(&self) -> &[u8];
+
+    /// Signs a message, as the algorithm's X.509 form wants it.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Algorithm`] for one that is not among [`algorithms`](Self::algorithms), [`SignError::Failed`]
+    /// when the key cannot be used now.
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// How responses are signed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SignatureAlgorithm {
+    /// ECDSA on P-256 with SHA-256.
+    EcdsaSha256,
+    /// ECDSA on P-384 with SHA-384.
+    EcdsaSha384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA PKCS#1 v1.5 with SHA-256.
+    RsaSha256,
+    /// RSA PKCS#1 v1.5 with SHA-384.
+    RsaSha384,
+    /// RSA PKCS#1 v1.5 with SHA-512.
+    RsaSha512,
+}
+
+impl SignatureAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::Ed25519,
+        Self::RsaSha256,
+        Self::RsaSha384,
+        Self::RsaSha512,
+    ];
+
+    const fn oid(self) -> const_oid::ObjectIdentifier {
+        match self {
+            Self::EcdsaSha256 => wire::ECDSA_WITH_SHA256,
+            Self::EcdsaSha384 => wire::ECDSA_WITH_SHA384,
+            Self::Ed25519 => wire::ID_ED25519,
+            Self::RsaSha256 => wire::SHA256_WITH_RSA,
+            Self::RsaSha384 => wire::SHA384_WITH_RSA,
+            Self::RsaSha512 => wire::SHA512_WITH_RSA,
+        }
+    }
+
+    /// From the content of an OBJECT IDENTIFIER; `None` when it is not one of these.
+    pub(crate) fn from_oid_octets(octets: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.oid().as_bytes() == octets)
+    }
+
+    /// Writes the `AlgorithmIdentifier`: with NULL for RSA (RFC 4055 §5), else without parameters (RFC 5758 §3.2,
+    /// RFC 8410 §3).
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        wire::nested(out, tag::SEQUENCE, |out| {
+            wire::oid(out, self.oid());
+            if matches!(self, Self::RsaSha256 | Self::RsaSha384 | Self::RsaSha512) {
+                wire::tlv(out, tag::NULL, &[]);
+            }
+        });
+    }
+}
+
+/// Why a signer cannot be used.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SignerError {
+    /// The certificate is no X.509 certificate in DER.
+    #[error("the signer certificate cannot be read as DER: {0}")]
+    Certificate(der::Error),
+    /// The delegate's issuer certificate cannot be read.
+    #[error("the issuer's certificate cannot be read as DER: {0}")]
+    IssuerCertificate(der::Error),
+    /// The private key is of no kind that is served.
+    #[error(
+        "the private key cannot be used ({0}): it must be PKCS#8 with ECDSA P-256 or P-384 (with its public key), Ed25519, or RSA of at least 2048 bits"
+    )]
+    Key(String),
+    /// The certificate is for another key.
+    #[error("the signer certificate is not for this private key")]
+    KeyMismatch,
+    /// Key usage forbids signatures.
+    #[error("the signer certificate's key usage does not include digitalSignature")]
+    KeyUsage,
+    /// The key can sign with nothing.
+    #[error("the private key offers no signature algorithm that OCSP responses are signed with here")]
+    NoAlgorithm,
+    /// Neither an authority's certificate nor one for OCSP signing.
+    #[error(
+        "the signer certificate is not for OCSP: it needs the extended key usage OCSPSigning, unless it is the issuing CA's own"
+    )]
+    NotForOcsp,
+    /// The delegate was not issued by the authority that it shall sign for.
+    #[error("the signer certificate was not issued by the CA that it is configured for")]
+    NotIssuedBy,
+    /// Its time is over, or has not come.
+    #[error(transparent)]
+    Validity(#[from] SignError),
+}
+
+/// Why nothing was signed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The key cannot sign with this algorithm.
+    #[error("the key cannot sign with {0:?}")]
+    Algorithm(SignatureAlgorithm),
+    /// The signer certificate's time is over.
+    #[error("the signer certificate expired at {} s since 1970: renew it and reload", not_after.0)]
+    Expired {
+        /// Its last second.
+        not_after: UnixTime,
+    },
+    /// The key could not be used.
+    #[error("signing failed: {0}")]
+    Failed(String),
+    /// The signer certificate's time has not come.
+    #[error("the signer certificate is not valid before {} s since 1970: check the clock", not_before.0)]
+    NotYetValid {
+        /// Its first second.
+        not_before: UnixTime,
+    },
+}
+
+/// A key in memory, from PKCS#8.
+struct Pkcs8Key {
+    pair: Pair,
+    random: SystemRandom,
+}
+
+enum Pair {
+    P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
+}
+
+impl Pkcs8Key {
+    fn new(pkcs8: &[u8]) -> Result<Self, SignerError> {
+        let random = SystemRandom::new();
+        let ecdsa = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, pkcs8, &random);
+        let pair = match key_algorithm(pkcs8) {
+            Some(KeyAlgorithm::Ec) => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)
+                .map(Pair::P256)
+                .or_else(|_| ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING).map(Pair::P384)),
+            // OpenSSL leaves the public key out.
+            Some(KeyAlgorithm::Ed25519) => {
+                Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Pair::Ed25519)
+            }
+            Some(KeyAlgorithm::Rsa) => RsaKeyPair::from_pkcs8(pkcs8).map(Pair::Rsa),
+            None => return Err(SignerError::Key("no known PKCS#8 key".to_owned())),
+        };
+        match pair {
+            Ok(pair) => Ok(Self { pair, random }),
+            Err(rejected) => Err(SignerError::Key(rejected.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for Pkcs8Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pkcs8Key")
+            .field("algorithms", &self.algorithms())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SigningKey for Pkcs8Key {
+    fn algorithms(&self) -> &[SignatureAlgorithm] {
+        match self.pair {
+            Pair::P256(_) => &[SignatureAlgorithm::EcdsaSha256],
+            Pair::P384(_) => &[SignatureAlgorithm::EcdsaSha384],
+            Pair::Ed25519(_) => &[SignatureAlgorithm::Ed25519],
+            Pair::Rsa(_) => &[
+                SignatureAlgorithm::RsaSha256,
+                SignatureAlgorithm::RsaSha384,
+                SignatureAlgorithm::RsaSha512,
+            ],
+        }
+    }
+
+    fn public_key(&self) -> &[u8] {
+        match &self.pair {
+            Pair::P256(pair) | Pair::P384(pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+        }
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let failed = |error: ring::error::Unspecified| SignError::Failed(error.to_string());
+        match (&self.pair, algorithm) {
+            (Pair::P256(pair), SignatureAlgorithm::EcdsaSha256)
+            | (Pair::P384(pair), SignatureAlgorithm::EcdsaSha384) => pair
+                .sign(&self.random, message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(failed),
+            (Pair::Ed25519(pair), SignatureAlgorithm::Ed25519) => {
+                Ok(pair.sign(message).as_ref().to_vec())
+            }
+            (Pair::Rsa(pair), _) => {
+                let encoding: &dyn ring::signature::RsaEncoding = match algorithm {
+                    SignatureAlgorithm::RsaSha256 => &RSA_PKCS1_SHA256,
+                    SignatureAlgorithm::RsaSha384 => &RSA_PKCS1_SHA384,
+                    SignatureAlgorithm::RsaSha512 => &RSA_PKCS1_SHA512,
+                    _ => return Err(SignError::Algorithm(algorithm)),
+                };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(encoding, &self.random, message, &mut signature)
+                    .map_err(failed)?;
+                Ok(signature)
+            }
+            _ => Err(SignError::Algorithm(algorithm)),
+        }
+    }
+}
+
+enum KeyAlgorithm {
+    Ec,
+    Ed25519,
+    Rsa,
+}
+
+/// What a `PrivateKeyInfo` (RFC 5958 §2) says it holds.
+fn key_algorithm(pkcs8: &[u8]) -> Option<KeyAlgorithm> {
+    let mut fields = Tlv::only(pkcs8).ok()?.open(Tag::Sequence).ok()?;
+    fields.expect(Tag::Integer).ok()?;
+    let algorithm = fields.expect(Tag::Sequence).ok()?;
+    let oid = algorithm.open(Tag::Sequence).ok()?.any().ok()?.value;
+    [
+        (wire::ID_EC_PUBLIC_KEY, KeyAlgorithm::Ec),
+        (wire::ID_ED25519, KeyAlgorithm::Ed25519),
+        (wire::RSA_ENCRYPTION, KeyAlgorithm::Rsa),
+    ]
+    .into_iter()
+    .find_map(|(known, algorithm)| (known.as_bytes() == oid).then_some(algorithm))
+}
+
+/// RFC 6960 §4.2.2.2: OCSPSigning, unless it is an authority's own certificate; and its key usage lets it sign.
+fn check_purpose(certificate: &Certificate) -> Result<(), SignerError> {
+    let tbs = certificate.tbs_certificate();
+    let is_ca = tbs
+        .get_extension::<BasicConstraints>()
+        .map_err(SignerError::Certificate)?
+        .is_some_and(|(_, constraints)| constraints.ca);
+    let for_ocsp = tbs
+        .get_extension::<ExtendedKeyUsage>()
+        .map_err(SignerError::Certificate)?
+        .is_some_and(|(_, usages)| {
+            usages
+                .0
+                .iter()
+                .any(|usage| usage.as_bytes() == wire::ID_KP_OCSP_SIGNING.as_bytes())
+        });
+    if !is_ca && !for_ocsp {
+        return Err(SignerError::NotForOcsp);
+    }
+    let forbids = tbs
+        .get_extension::<KeyUsage>()
+        .map_err(SignerError::Certificate)?
+        .is_some_and(|(_, usage)| !usage.digital_signature());
+    if forbids && !is_ca {
+        return Err(SignerError::KeyUsage);
+    }
+    Ok(())
+}
