@@ -48,10 +48,14 @@ async fn answer(server: Server, stream: TcpStream) -> Result<(), String> {
     stream.set_nodelay(true).map_err(text)?;
     rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED)
         .map_err(|error| error.to_string())?;
-    let speaks_http2 = timeout(FIRST_OCTETS, begins_with_preface(&stream))
-        .await
-        .map_err(|_| "the peer sent no request in time".to_owned())?
-        .map_err(text)?;
+    let mut stop = server.stop.clone();
+    let speaks_http2 = tokio::select! {
+        seen = timeout(FIRST_OCTETS, begins_with_preface(&stream)) => seen
+            .map_err(|_| "the peer sent no request in time".to_owned())?
+            .map_err(text)?,
+        // Nothing was asked here yet, so there is nothing to finish.
+        () = stopped(&mut stop) => return Ok(()),
+    };
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -70,7 +74,6 @@ async fn answer(server: Server, stream: TcpStream) -> Result<(), String> {
     } else {
         builder.http1_only()
     };
-    let mut stop = server.stop.clone();
     let connection = builder.serve_connection(
         TokioIo::new(stream),
         service_fn(move |request| {
