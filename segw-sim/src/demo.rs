@@ -154,7 +154,10 @@ pub fn run(plan: Plan) -> Result<Report, DemoError> {
         }
     }
 
-    if let (Some(one), Some(identity)) = (connected.first(), identities.first()) {
+    if let Some(one) = connected.first()
+        // Devices are numbered in the order in which they began, which is that of the identities.
+        && let Some(identity) = identities.get(one.device.index())
+    {
         let since = Instant::now();
         let revocation = consortium.revoke_in_background(identity.hash());
         let closed = devices.wait_for(
@@ -182,7 +185,10 @@ pub fn run(plan: Plan) -> Result<Report, DemoError> {
         }
     }
     report.judge();
-    devices.close_all(&connected)?;
+    let still_open = connected
+        .get(report.closed_by_revocation..)
+        .unwrap_or_default();
+    devices.close_all(still_open)?;
     gateway.stop();
     Ok(report)
 }

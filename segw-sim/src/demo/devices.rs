@@ -151,13 +151,19 @@ impl Devices {
         }
     }
 
-    /// Says goodbye.
+    /// These say goodbye, and wait a moment for the gateway to say so too.
     pub(super) fn close_all(&mut self, connected: &[Connected]) -> Result<(), DemoError> {
         for one in connected {
             self.driver.close(one.device);
         }
-        // The Deletes are on their way; their answers matter to nobody.
-        self.driver.turn(Instant::now())?;
+        let mut left = connected.len();
+        if left == 0 {
+            return Ok(());
+        }
+        self.wait_for(FAREWELL, |event| {
+            left = left.saturating_sub(usize::from(matches!(event, DeviceEvent::Closed { .. })));
+            left == 0
+        })?;
         Ok(())
     }
 }
@@ -167,3 +173,6 @@ const MAX_SOCKETS: usize = 16;
 
 /// Handshakes or pings under way at one time.
 const IN_FLIGHT: usize = 64;
+
+/// How long the devices wait for answers to their Deletes.
+const FAREWELL: Duration = Duration::from_secs(1);
