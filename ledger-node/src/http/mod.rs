@@ -76,7 +76,7 @@ pub async fn serve(
         limits.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let mut connections = JoinSet::new();
-    tracing::info!(address = %listener.local_addr()?, "HTTP API listening");
+    tracing::debug!(address = %listener.local_addr()?, "HTTP API listening");
     tokio::pin!(shutdown);
     loop {
         tokio::select! {

@@ -18,6 +18,9 @@ pub(crate) use self::read::Snapshot;
 use self::write::WriteState;
 use crate::error::NodeError;
 
+/// The most memory for cached pages, in octets. What does not fit is in the system's cache.
+const CACHE: usize = 128 << 20;
+
 /// The chain that is open.
 pub(crate) struct Store {
     // Before the folder: its lock goes last.
@@ -53,8 +56,10 @@ impl Store {
     /// one before.
     pub(crate) fn open(folder: &Path, history: u64) -> Result<Self, NodeError> {
         let folder = Folder::open(folder)?;
-        let database =
-            Database::open(folder.database()).map_err(|error| opening(folder.path(), error))?;
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .open(folder.database())
+            .map_err(|error| opening(folder.path(), error))?;
         let store = Self {
             database,
             folder,
