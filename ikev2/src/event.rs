@@ -137,7 +137,8 @@ pub struct PresentedPeer {
 }
 
 impl PresentedPeer {
-    /// The proven identity (IDi of an initiator, IDr of a responder).
+    /// The proven identity (IDi of an initiator, IDr of a responder), in its
+    /// [canonical form](Identification::canonical).
     pub fn identity(&self) -> &Identification {
         &self.identity
     }

@@ -108,6 +108,26 @@ impl Identification {
         }
     }
 
+    /// The one form in which this identity is compared and kept: the letters of a domain name do
+    /// not differ by case (RFC 4343), nor do those after the `@` of a mail address. For the AUTH
+    /// computation the form that came must be used.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut value = self.value.clone();
+        let domain = match self.kind {
+            IdType::FQDN => Some(0),
+            IdType::RFC822_ADDR => value.iter().rposition(|octet| *octet == b'@'),
+            _ => None,
+        };
+        if let Some(domain) = domain.and_then(|start| value.get_mut(start..)) {
+            domain.make_ascii_lowercase();
+        }
+        Self {
+            kind: self.kind,
+            value,
+        }
+    }
+
     /// The payload's body, as it enters the AUTH computation: type, three reserved octets, value.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
@@ -192,6 +212,20 @@ mod tests {
     fn body_is_type_three_reserved_octets_value() {
         // RFC 7296 §3.5: ID Type | RESERVED | Identification Data.
         assert_eq!(Identification::fqdn("a.b").body(), b"\x02\0\0\0a.b");
+    }
+
+    #[test]
+    fn case_counts_only_where_it_means_something() {
+        let same = [
+            (Identification::fqdn("A.Example"), "a.example"),
+            (Identification::email("Me@A.Example"), "Me@a.example"),
+            (Identification::email("Me"), "Me"),
+            (Identification::key_id(b"Key"), "Key"),
+        ];
+        for (identity, expected) in same {
+            assert_eq!(identity.canonical().value, expected.as_bytes());
+            assert_eq!(identity.canonical().kind, identity.kind);
+        }
     }
 
     #[test]

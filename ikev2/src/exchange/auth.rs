@@ -26,6 +26,7 @@ pub(crate) struct Signed<'a> {
 /// A peer whose key and identity are proven.
 pub(crate) struct ProvenPeer {
     pub(crate) verified: AuthVerified,
+    /// In its canonical form.
     pub(crate) identity: Identification,
     pub(crate) end_entity: CertificateDer,
     /// The other certificates that came.
@@ -95,7 +96,8 @@ pub(crate) fn prove_peer(
     let end_entity = chain.remove(0);
     Ok(ProvenPeer {
         verified,
-        identity,
+        // Else one peer could be as many as its name has spellings.
+        identity: identity.canonical(),
         end_entity,
         issuers: chain,
         initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),

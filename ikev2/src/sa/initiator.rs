@@ -406,7 +406,7 @@ impl AuthSent {
             },
         )?;
         if let Some(wanted) = &self.config.remote_identity
-            && *wanted != peer.identity
+            && wanted.canonical() != peer.identity
         {
             return Err(PeerMisbehaved::WrongIdentity.into());
         }

@@ -1,7 +1,7 @@
 //! INITIAL_CONTACT and one IKE SA per identity (RFC 7296 §2.4).
 
 use ikev2::unique::Uniqueness;
-use ikev2::{Event, SaHandle};
+use ikev2::{ChildConfig, Event, Identification, InitiatorConfig, SaHandle, TrafficSelector};
 use testkit::{Pair, SideName, rig};
 
 use super::handshake::{SECOND, devices};
@@ -69,4 +69,40 @@ fn after_initial_contact_the_older_one_goes_without_a_word() {
     pair.assert_ladder(&[]);
     assert_eq!(pair.responder.sas.len(), 1);
     assert_eq!(unique.identities(), 1);
+}
+
+#[test]
+fn a_name_in_other_letters_is_the_same_identity() {
+    let (henb, segw) = devices();
+    let name = String::from_utf8(henb.identity.value.clone()).unwrap();
+    let shouting = Identification::fqdn(&name.to_uppercase());
+    let mut pair = rig::pair(50, rig::responder(&segw));
+    let any = || vec![TrafficSelector::any_ipv4()];
+    for identity in [henb.identity.clone(), shouting] {
+        let config = InitiatorConfig::new(
+            henb.credential_as(identity),
+            rig::verifier(),
+            ChildConfig::new(any(), any()).unwrap(),
+        )
+        .unwrap()
+        .remote_identity(Identification::fqdn(
+            &String::from_utf8(segw.identity.value.clone())
+                .unwrap()
+                .to_uppercase(),
+        ));
+        pair.initiate(&config.into());
+        pair.run_for(SECOND);
+    }
+    // Else one device could hold as many inner addresses as its name has spellings.
+    let proven: Vec<_> = pair
+        .responder
+        .events
+        .iter()
+        .filter_map(|(_, _, event)| match event {
+            Event::Established(info) => Some(info.identity.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(proven, [henb.identity.clone(), henb.identity]);
+    assert_eq!(pair.initiator.lost(), Vec::<String>::new());
 }
