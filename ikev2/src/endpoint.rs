@@ -192,10 +192,7 @@ impl Endpoint {
             self.stats.malformed += 1;
             return None;
         }
-        if header.exchange == ExchangeType::IKE_SA_INIT
-            && !header.flags.response
-            && header.responder_spi == 0
-        {
+        if header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.response {
             return self.handle_first(now, path, header, datagram, buf);
         }
         let spi = if header.flags.initiator {
@@ -348,8 +345,10 @@ impl Endpoint {
         datagram: &[u8],
         buf: &mut Vec<u8>,
     ) -> Option<DatagramEvent> {
-        // Message ID 0, sent by the original initiator (RFC 7296 §2.2, §3.1).
-        if header.message_id != 0 || !header.flags.initiator {
+        // Message ID 0, sent by the original initiator, who knows no other SPI yet (RFC 7296 §2.2,
+        // §3.1). One that names an IKE SA must not reach it: only a retransmission gets the answer
+        // again, at the address that it came from.
+        if header.message_id != 0 || !header.flags.initiator || header.responder_spi != 0 {
             self.stats.malformed += 1;
             return None;
         }

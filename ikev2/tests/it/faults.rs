@@ -87,3 +87,23 @@ fn a_network_that_only_doubles_makes_nothing_twice() {
     }
     assert_eq!(pair.responder.endpoint.stats().accepted, 1);
 }
+
+#[test]
+fn an_ike_sa_init_request_that_names_an_ike_sa_is_dropped() {
+    let (henb, segw) = devices();
+    let mut pair = rig::pair(40, rig::responder(&segw));
+    pair.filter = Some(|sent| sent.from == SideName::Responder);
+    pair.initiate(&rig::initiator(&henb).into());
+    pair.run_for(SECOND / 2);
+    // The responder's SPI is zero in every IKE_SA_INIT request (RFC 7296 §3.1). Who has seen both
+    // must not be able to have the answer sent elsewhere.
+    let mut forged = pair.traffic[0].octets.clone();
+    forged[8..16].copy_from_slice(&pair.traffic[1].octets[8..16]);
+    pair.traffic.clear();
+    let mut path = pair.path(SideName::Responder);
+    path.remote = "198.51.100.66:500".parse().unwrap();
+    let before = pair.responder.endpoint.stats().malformed;
+    pair.inject(SideName::Responder, path, &forged);
+    assert_eq!(pair.ladder(), Vec::<String>::new());
+    assert_eq!(pair.responder.endpoint.stats().malformed, before + 1);
+}
