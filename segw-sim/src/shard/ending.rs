@@ -54,6 +54,7 @@ impl Shard {
                         .metrics
                         .closed_by_ledger(now.saturating_duration_since(heard));
                 }
+                self.unregister(now, handle);
             }
         }
         self.drain_one(now, handle);
@@ -90,13 +91,25 @@ impl Shard {
             entry.log_refusal(&refusal);
             metrics.refused(&refusal);
         }
+        self.unregister(now, handle);
+    }
+
+    /// Takes an IKE SA out of what the shards know together, and gives its address back. Once it is
+    /// being closed nothing hangs on it any more, however long the peer takes to answer the Delete.
+    fn unregister(&mut self, now: Instant, handle: SaHandle) {
+        let Some(entry) = self.sas.get_mut(&handle) else {
+            return;
+        };
         let place = entry.place;
-        if let Some(peer) = entry.peer.take() {
+        let Some(peer) = &mut entry.peer else {
+            return;
+        };
+        if core::mem::replace(&mut peer.registered, false) {
             self.shared.registry.gone(&peer.hash, &peer.identity, place);
-            if let Some((address, key)) = peer.address {
-                self.shared.registry.unroute(IpAddr::V4(address), place);
-                self.shared.registry.release_address(now, &key);
-            }
+        }
+        if let Some((address, key)) = peer.address.take() {
+            self.shared.registry.unroute(IpAddr::V4(address), place);
+            self.shared.registry.release_address(now, &key);
         }
     }
 }

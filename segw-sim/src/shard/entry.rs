@@ -28,6 +28,8 @@ pub(super) struct Entry {
 pub(super) struct Peer {
     pub(super) identity: Identification,
     pub(super) hash: CertificateHash,
+    /// Whether the registry knows of it.
+    pub(super) registered: bool,
     /// A hold on an address of the pool, under the identity's text.
     pub(super) address: Option<(Ipv4Addr, String)>,
 }

@@ -25,6 +25,7 @@ impl Shard {
         entry.peer = Some(Peer {
             identity: presented.identity().clone(),
             hash,
+            registered: true,
             address: None,
         });
         let place = entry.place;

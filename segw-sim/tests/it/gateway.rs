@@ -217,6 +217,10 @@ impl Wired {
             }
             self.device.timeout(Instant::now());
         }
+        // The last word too, an answer to a Delete perhaps.
+        for (from, to, datagram) in std::mem::take(&mut self.device.out) {
+            self.socket(from).send_to(&datagram, to).unwrap();
+        }
     }
 
     fn socket(&self, from: SocketAddr) -> &UdpSocket {
@@ -379,6 +383,36 @@ fn a_reconnect_with_initial_contact_leaves_one_sa_with_the_same_address() {
         assert!(Instant::now() < end, "{:?}", gateway.sas());
         std::thread::sleep(Duration::from_millis(5));
     }
+    gateway.stop();
+}
+
+#[test]
+fn what_no_event_tells_is_found_by_asking_again_and_an_outage_throws_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), 1);
+    config.ledger.ttl = Duration::from_secs(1);
+    let ledger = Ledger::new();
+    let gateway = start(&config, &ledger).unwrap();
+    let card = Card::new("henb1.lab.test");
+    ledger.set(card.hash(), Status::Valid);
+    let mut wired = Wired::connect(&gateway, &card, false);
+    assert!(wired.device.established);
+
+    // Nobody can be asked: the tunnel stays, longer than answers live.
+    *ledger.down.lock().unwrap() = true;
+    std::thread::sleep(Duration::from_millis(2500));
+    wired.device.ping(CORE, 1);
+    wired.run(|device| device.pongs.len() == 1);
+
+    // The certificate expires, which is no event.
+    ledger
+        .statuses
+        .lock()
+        .unwrap()
+        .insert(card.hash(), Status::Expired);
+    *ledger.down.lock().unwrap() = false;
+    wired.run(|device| device.lost.is_some());
+    assert!(matches!(wired.device.lost, Some(LostReason::PeerDeleted)));
     gateway.stop();
 }
 
