@@ -14,11 +14,20 @@
 //! response is `tryLater`; a CertID that two recorded certificates share is revoked; a certificate that is not recorded
 //! is revoked by the extended definition of RFC 6960 §2.2, since some relying parties let `unknown` in.
 //!
-//! It has no clock: `now` is an argument everywhere.
+//! It has no clock: `now` is an argument everywhere. The parts that touch sockets, files and clocks are around it:
+//! [`bridge`] puts them together, [`http`] serves, [`ledger`] asks the ledger's nodes, [`config`] reads the file.
 //!
 //! [RFC 5019]: https://www.rfc-editor.org/rfc/rfc5019
 //! [RFC 6960]: https://www.rfc-editor.org/rfc/rfc6960
 //! [RFC 9654]: https://www.rfc-editor.org/rfc/rfc9654
+
+pub mod bridge;
+pub mod config;
+pub mod credential;
+pub mod http;
+pub mod ledger;
+pub mod log;
+pub mod metrics;
 
 mod answer;
 mod cache;

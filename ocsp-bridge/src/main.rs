@@ -1,3 +1,9 @@
-//! ocsp-bridge.
+//! The program `ocsp-bridge`: arguments in, exit code out.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

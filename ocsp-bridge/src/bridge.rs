@@ -1,0 +1,405 @@
+//! The whole bridge: ledger client, responder and HTTP servers, started and stopped together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use ledger_client::{Change, Client, ClientConfig, HttpSource, Source as LedgerNode, TokioClock};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::{Config, SignerFiles};
+use crate::credential::{CredentialFileError, read_certificates, read_key};
+use crate::http::{self, Readiness, Service};
+use crate::ledger::LedgerSource;
+use crate::metrics::Metrics;
+use crate::responder::Responder;
+use crate::signer::{Signer, SignerError};
+use crate::signers::Signers;
+use crate::time::UnixTime;
+
+/// A bridge that serves.
+pub struct Bridge {
+    addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+    running: Mutex<Config>,
+    responder: Arc<Responder>,
+    service: Arc<Service>,
+    metrics: Arc<Metrics>,
+    client: Client,
+    stopping: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Bridge {
+    /// Starts all parts on the current Tokio runtime. When it returns, the sockets are open.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], which names the file or the address.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let now = wall_clock();
+        let signers = load_signers(&config, now)?;
+        let client = spawn_client(&config)?;
+        let mut metrics = Metrics::new();
+        metrics.watch(client.clone());
+        // The source and the responder need the metrics, and the metrics show what the responder counts.
+        let cell = metrics.watch_responder();
+        let metrics = Arc::new(metrics);
+        let source = LedgerSource::new(
+            config.ledger.index.clone(),
+            client.clone(),
+            Arc::clone(&metrics),
+        )
+        .map_err(StartError::Ledger)?;
+        let source = Arc::new(source);
+        let responder = Arc::new(Responder::new(
+            config.policy.clone(),
+            signers,
+            Arc::clone(&source) as _,
+        ));
+        // There is only this one; a second would not be shown, and that is all.
+        let _shown = cell.set(Arc::downgrade(&responder));
+        show_expiry(&metrics, &responder);
+        let service = Arc::new(Service::new(
+            &config.listen.path,
+            config.limits,
+            config.access,
+            Arc::clone(&responder),
+            Arc::clone(&metrics),
+        ));
+        let (stop, stopped) = watch::channel(false);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+
+        let mut listeners = Vec::new();
+        for &address in &config.listen.addresses {
+            listeners.push(bind(address).await?);
+        }
+        let operations = match config.metrics {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+        let metrics_address = operations.as_ref().map(|(_, address)| *address);
+
+        let changes = client.subscribe();
+        let (follower, told) = (Arc::clone(&source), Arc::clone(&responder));
+        tasks.spawn(async move {
+            let tell = |change| match change {
+                Change::Resynchronise => told.forget_all(),
+                Change::Status { hash, .. } => told.forget(&hash),
+            };
+            follower.follow(changes, tell).await;
+        });
+        for (listener, address) in listeners {
+            let serving = http::serve(Arc::clone(&service), listener, until(stopped.clone()));
+            tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%address, %error, "a listener ended");
+                }
+            });
+        }
+        if let Some((listener, address)) = operations {
+            let readiness = readiness(&source, &responder, &stopping);
+            let serving = http::serve_operations(
+                listener,
+                Arc::clone(&metrics),
+                readiness,
+                until(stopped.clone()),
+            );
+            tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%address, %error, "the listener for metrics ended");
+                }
+            });
+        }
+        tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
+        Ok(Self {
+            addresses,
+            metrics_address,
+            running: Mutex::new(config),
+            responder,
+            service,
+            metrics,
+            client,
+            stopping,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Takes over signers, policy and access log of another configuration, from the next request on. Requests
+    /// under way end as they began. What only a restart can change is named in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a signer cannot be used; then everything stays as it is.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let signers = match load_signers(&config, wall_clock()) {
+            Ok(signers) => signers,
+            Err(error) => {
+                self.metrics.reloads_refused.inc();
+                return Err(error);
+            }
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for field in running.needs_restart(&config) {
+            tracing::warn!(field, "the change takes effect only after a restart");
+        }
+        self.responder.replace(config.policy.clone(), signers);
+        self.service.log_access(config.access);
+        // Listeners, ledger and limits go on as they were: a later reload compares with those.
+        running.policy = config.policy;
+        running.signer = config.signer;
+        running.delegates = config.delegates;
+        running.access = config.access;
+        show_expiry(&self.metrics, &self.responder);
+        self.metrics.reloads.inc();
+        tracing::info!("signers and policy reloaded");
+        Ok(())
+    }
+
+    /// A reload was asked for with a configuration that cannot be read.
+    pub fn refuse_reload(&self) {
+        self.metrics.reloads_refused.inc();
+    }
+
+    /// Where requests are served.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where metrics, health and readiness are served.
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Stops gracefully: not ready from now on, no new connections, requests under way are finished.
+    pub async fn stop(mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.send_replace(true);
+        self.client.shutdown().await;
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Reads the signers that a configuration names.
+///
+/// # Errors
+///
+/// [`StartError`], which names the file and what is wrong with it.
+pub fn load_signers(config: &Config, now: UnixTime) -> Result<Signers, StartError> {
+    let mut signers = Signers::new();
+    if let Some(files) = &config.signer {
+        signers.add_local(load_signer(files, now)?);
+    }
+    for delegate in &config.delegates {
+        let signer = load_signer(&delegate.signer, now)?;
+        let issuer = first_certificate(&delegate.issuer)?;
+        signers
+            .add_delegate(&issuer, signer)
+            .map_err(|error| StartError::Signer {
+                certificate: delegate.signer.certificate.clone(),
+                key: delegate.signer.key.clone(),
+                error,
+            })?;
+    }
+    Ok(signers)
+}
+
+fn load_signer(files: &SignerFiles, now: UnixTime) -> Result<Signer, StartError> {
+    let certificate = first_certificate(&files.certificate)?;
+    let key = read_key(&files.key)?;
+    Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(|error| StartError::Signer {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        error,
+    })
+}
+
+fn first_certificate(path: &std::path::Path) -> Result<Vec<u8>, StartError> {
+    // A file without any is an error already.
+    Ok(read_certificates(path)?
+        .into_iter()
+        .next()
+        .unwrap_or_default())
+}
+
+fn spawn_client(config: &Config) -> Result<Client, StartError> {
+    let nodes = config
+        .ledger
+        .index
+        .nodes
+        .iter()
+        .map(|node| HttpSource::new(node).map(|source| Arc::new(source) as Arc<dyn LedgerNode>))
+        .collect::<Result<_, _>>()
+        .map_err(StartError::Ledger)?;
+    let client = ClientConfig {
+        capacity: config.ledger.cache,
+        ttl: config.ledger.index.ttl,
+        negative_ttl: config.ledger.index.negative_ttl,
+        deadline: config.ledger.index.deadline,
+        hedge_after: config.ledger.index.hedge_after,
+        max_inquiries: config.ledger.index.look_ups,
+        expected_chain: config.ledger.chain,
+        // Fail closed: what the ledger does not confirm is tryLater.
+        stale_grace: None,
+        ..ClientConfig::default()
+    };
+    Client::spawn(client, nodes, Arc::new(TokioClock)).map_err(StartError::Ledger)
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen { address, error })?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((listener, address))
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // The sender's end is a stop, too.
+    let _stopped = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn readiness(
+    source: &Arc<LedgerSource>,
+    responder: &Arc<Responder>,
+    stopping: &Arc<AtomicBool>,
+) -> Readiness {
+    let (source, responder, stopping) = (
+        Arc::clone(source),
+        Arc::clone(responder),
+        Arc::clone(stopping),
+    );
+    Arc::new(move || {
+        let mut problems = Vec::new();
+        if stopping.load(Ordering::Relaxed) {
+            problems.push("the bridge is stopping".to_owned());
+        }
+        if !source.is_reachable() {
+            problems
+                .push("the ledger is out of reach: no node's stream of events is up".to_owned());
+        }
+        if !responder.is_able_to_sign(wall_clock()) {
+            problems
+                .push("a signer certificate is not valid now: renew it and send SIGHUP".to_owned());
+        }
+        problems
+    })
+}
+
+fn show_expiry(metrics: &Metrics, responder: &Responder) {
+    let not_after = responder.first_expiry().map_or(0, |time| time.0);
+    metrics
+        .signer_not_after
+        .set(i64::try_from(not_after).unwrap_or(i64::MAX));
+}
+
+/// Says in the log, now and each day, that a signer comes to its end; each minute once it has.
+async fn watch_expiry(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
+    let mut ticks = interval(EXPIRY_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned = None;
+    let stopped = until(stopped);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = stopped.as_mut() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = wall_clock();
+        let Some(not_after) = responder.first_expiry() else {
+            continue;
+        };
+        if now > not_after {
+            tracing::error!(
+                not_after = not_after.0,
+                "a signer certificate has expired, nothing is signed with it: renew it and send SIGHUP"
+            );
+        } else if is_due(now, not_after, warned) {
+            warned = Some(now);
+            tracing::warn!(
+                not_after = not_after.0,
+                days = now.until(not_after).as_secs() / 86_400,
+                "a signer certificate expires soon: renew it and send SIGHUP"
+            );
+        }
+    }
+}
+
+/// Whether to warn of a signer's end.
+fn is_due(now: UnixTime, not_after: UnixTime, warned: Option<UnixTime>) -> bool {
+    now.until(not_after) < EXPIRY_WARNING
+        && warned.is_none_or(|warned| warned.until(now) >= EXPIRY_WARNING_PAUSE)
+}
+
+fn wall_clock() -> UnixTime {
+    UnixTime::from(SystemTime::now())
+}
+
+/// Why the bridge does not start, or does not take over a configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A certificate or key file cannot be read.
+    #[error(transparent)]
+    File(#[from] CredentialFileError),
+    /// The ledger client cannot be started.
+    #[error("ledger: {0}")]
+    Ledger(ledger_client::ConfigError),
+    /// An address cannot be listened on.
+    #[error("{address}: cannot listen: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Certificate and key cannot be used to sign with.
+    #[error("{} with {}: {error}", certificate.display(), key.display())]
+    Signer {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        error: SignerError,
+    },
+}
+
+/// From then on the log warns of a signer's end.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
+/// How often it warns.
+const EXPIRY_WARNING_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// How often the clock is looked at for that.
+const EXPIRY_TICK: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_signer_is_told_each_day_of_its_last_fortnight() {
+        let day = 86_400;
+        let end = UnixTime(100 * day);
+        assert!(!is_due(UnixTime(80 * day), end, None));
+        assert!(is_due(UnixTime(90 * day), end, None));
+        assert!(!is_due(
+            UnixTime(90 * day + 60),
+            end,
+            Some(UnixTime(90 * day))
+        ));
+        assert!(is_due(UnixTime(91 * day), end, Some(UnixTime(90 * day))));
+    }
+}

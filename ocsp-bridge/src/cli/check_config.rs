@@ -1,0 +1,40 @@
+//! `ocsp-bridge check-config`.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use ocsp_bridge::UnixTime;
+use ocsp_bridge::bridge::load_signers;
+use ocsp_bridge::config::Config;
+
+#[derive(Args)]
+pub(super) struct CheckConfigArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &CheckConfigArgs) -> Result<(), String> {
+    let config = Config::read(&args.config).map_err(|error| error.to_string())?;
+    let now = UnixTime::from(SystemTime::now());
+    let signers = load_signers(&config, now).map_err(|error| error.to_string())?;
+    println!("{}: good", args.config.display());
+    if let Some(days) = signers
+        .iter()
+        .map(|signer| now.until(signer.not_after()).as_secs() / 86_400)
+        .min()
+    {
+        println!("the first signer certificate expires in {days} days");
+    }
+    println!(
+        "a gateway keeps an answer for up to {} s: it learns of a revocation after at most that",
+        config.policy.lifetime.as_secs()
+    );
+    if config.ledger.chain.is_none() {
+        println!(
+            "ledger.chain is not set: the chain of whichever node answers first will be trusted"
+        );
+    }
+    Ok(())
+}

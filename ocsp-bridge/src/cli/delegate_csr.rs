@@ -1,0 +1,65 @@
+//! `ocsp-bridge delegate-csr`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocsp_bridge::credential::read_key;
+use rcgen::KeyPair;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+
+use super::secret_file::{write_public, write_secret};
+use super::subject::{KeyKind, signer_params};
+
+#[derive(Args)]
+pub(super) struct DelegateCsrArgs {
+    /// The signer's key, PKCS#8. It is made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The kind of key, if it is made.
+    #[arg(long, value_enum, default_value_t)]
+    key_kind: KeyKind,
+    /// The common name that is asked for.
+    #[arg(long, value_name = "NAME")]
+    subject: String,
+    /// The organisation that is asked for.
+    #[arg(long, value_name = "NAME")]
+    organisation: Option<String>,
+    /// The file for the request, in PEM.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(super) fn run(args: &DelegateCsrArgs) -> Result<(), String> {
+    if args.out.exists() {
+        return Err(format!(
+            "{}: is there already and is not overwritten; take another --out",
+            args.out.display()
+        ));
+    }
+    let (key, made) = if args.key.exists() {
+        let pkcs8 = read_key(&args.key).map_err(|error| error.to_string())?;
+        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(pkcs8.as_bytes()))
+            .map_err(|error| format!("{}: cannot be used: {error}", args.key.display()))?;
+        (key, false)
+    } else {
+        (args.key_kind.generate()?, true)
+    };
+    let request = signer_params(&args.subject, args.organisation.as_deref())
+        .serialize_request(&key)
+        .and_then(|request| request.pem())
+        .map_err(|error| format!("no request could be made: {error}"))?;
+    if made {
+        let pem = zeroize::Zeroizing::new(key.serialize_pem());
+        write_secret(&args.key, pem.as_bytes())?;
+        println!("{}: a new key: keep it", args.key.display());
+    }
+    write_public(&args.out, request.as_bytes())?;
+    println!(
+        "{}: the request. The CA must certify the extended key usage OCSPSigning, and should certify\n\
+         id-pkix-ocsp-nocheck; both are asked for, but not every CA copies them. Then, in the configuration:\n\n\
+         [[delegate]]\nissuer = \"CA.pem\"\ncertificate = \"...\"\nkey = \"{}\"",
+        args.out.display(),
+        args.key.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! `ocsp-bridge run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocsp_bridge::bridge::Bridge;
+use ocsp_bridge::config::Config;
+use ocsp_bridge::log::{self, LogFormat};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Args)]
+pub(super) struct RunArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<(), String> {
+    let config = Config::read(&args.config).map_err(|error| error.to_string())?;
+    log::start(args.log_format);
+    provide_descriptors(config.limits.connections);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("threads: {error}"))?;
+    runtime.block_on(serve(args, config))
+}
+
+async fn serve(args: &RunArgs, config: Config) -> Result<(), String> {
+    // Before anything is started, so that a signal always ends it gracefully.
+    let listen = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let bridge = Bridge::start(config)
+        .await
+        .map_err(|error| error.to_string())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(args, &bridge),
+        }
+    }
+    tracing::info!("stopping");
+    bridge.stop().await;
+    Ok(())
+}
+
+fn reload(args: &RunArgs, bridge: &Bridge) {
+    let outcome = match Config::read(&args.config) {
+        Ok(config) => bridge.reload(config).map_err(|error| error.to_string()),
+        Err(error) => {
+            bridge.refuse_reload();
+            Err(error.to_string())
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::error!(error, "nothing was reloaded; all goes on as before");
+    }
+}
+
+/// Raises the number of descriptors as far as the system lets us, for so many connections.
+fn provide_descriptors(connections: usize) {
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHER_DESCRIPTORS);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(needed, |most| most.min(needed)));
+    let raised = setrlimit(Resource::Nofile, limit).is_ok();
+    let given = getrlimit(Resource::Nofile).current;
+    if !raised || given.is_some_and(|given| given < needed) {
+        tracing::warn!(
+            needed,
+            given,
+            "fewer descriptors than limits.connections needs: raise the limit (LimitNOFILE in systemd) or lower that field"
+        );
+    }
+}
+
+/// Listeners, connections to the ledger's nodes, logs.
+const OTHER_DESCRIPTORS: u64 = 256;

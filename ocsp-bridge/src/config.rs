@@ -1,0 +1,393 @@
+//! The configuration file: TOML, unknown fields refused, one message that names file, line, field and
+//! what was expected.
+
+mod file;
+mod place;
+
+use core::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ledger::ChainId;
+
+use self::file::RawConfig;
+use self::place::{SourceText, field_at, line_of};
+use crate::http::{AccessPolicy, HttpLimits};
+use crate::ledger::LedgerConfig;
+use crate::translate::Policy;
+
+/// Everything that a bridge is told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where requests come to.
+    pub listen: Listen,
+    /// Who signs for every issuer that has no delegate: one that the relying parties trust by their own
+    /// configuration. None refuses other issuers.
+    pub signer: Option<SignerFiles>,
+    /// Who signs for the issuers that gave out certificates for it.
+    pub delegates: Vec<Delegate>,
+    /// Where the ledger is asked.
+    pub ledger: LedgerPolicy,
+    /// How answers are made.
+    pub policy: Policy,
+    /// What a client may take of the server.
+    pub limits: HttpLimits,
+    /// What the access log holds.
+    pub access: AccessPolicy,
+    /// Where metrics, health and readiness are served; nowhere if none.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// The addresses with their ports; port 0 lets the system choose.
+    pub addresses: Vec<SocketAddr>,
+    /// The path of the URL that clients are given, without slashes at its ends; empty for the root.
+    pub path: String,
+}
+
+/// `[signer]`, and the signer of a `[[delegate]]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignerFiles {
+    /// The signer's certificate, with its chain if it has one. PEM or DER.
+    pub certificate: PathBuf,
+    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
+    pub key: PathBuf,
+}
+
+/// `[[delegate]]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delegate {
+    /// The certificate of the issuing CA. PEM or DER.
+    pub issuer: PathBuf,
+    /// The signer that this CA certified.
+    pub signer: SignerFiles,
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug)]
+pub struct LedgerPolicy {
+    /// Answers of another chain are refused, if this is given.
+    pub chain: Option<ChainId>,
+    /// How CertIDs are looked up, at which nodes.
+    pub index: LedgerConfig,
+    /// How many statuses are remembered.
+    pub cache: usize,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it count from its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], which names the place and what was expected there.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            file: path.to_path_buf(),
+            line: None,
+            field: None,
+            message: format!("cannot be read: {error}"),
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file that lies at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text).map_err(|error| {
+            let at = error.span().map(|span| span.start);
+            ConfigError {
+                file: path.to_path_buf(),
+                line: at.map(|offset| line_of(text, offset)),
+                field: at.and_then(|offset| field_at(text, offset)),
+                message: error.message().to_owned(),
+            }
+        })?;
+        raw.check(&SourceText { path, text })
+    }
+
+    /// What of `other` can only be taken over by a restart, by the names of the fields.
+    #[must_use]
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let mut fields = Vec::new();
+        if self.listen != other.listen {
+            fields.push("listen");
+        }
+        if self.ledger.chain != other.ledger.chain
+            || self.ledger.index != other.ledger.index
+            || self.ledger.cache != other.ledger.cache
+        {
+            fields.push("ledger");
+        }
+        if self.limits != other.limits {
+            fields.push("limits");
+        }
+        if self.metrics != other.metrics {
+            fields.push("metrics");
+        }
+        fields
+    }
+}
+
+/// What is wrong with a configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1, where there is one.
+    pub line: Option<usize>,
+    /// The field, with its table: `answers.lifetime_s`.
+    pub field: Option<String>,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, ": {field}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// The longest lifetime of an answer: a week. It is the revocation delay.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate::{NoncePolicy, NotRecordedPolicy};
+
+    const GOOD: &str = r#"
+[listen]
+address = "127.0.0.1:8888"
+[signer]
+certificate = "signer.pem"
+key = "/etc/ledgate/signer.key"
+[ledger]
+nodes = ["http://127.0.0.1:9470"]
+"#;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("conf/bridge.toml"), text)
+    }
+
+    #[test]
+    fn little_is_needed_and_the_rest_has_defaults() {
+        let config = parse(GOOD).unwrap();
+        assert_eq!(config.listen.addresses, ["127.0.0.1:8888".parse().unwrap()]);
+        assert_eq!(config.listen.path, "");
+        let signer = config.signer.unwrap();
+        assert_eq!(signer.certificate, Path::new("conf/signer.pem"));
+        assert_eq!(signer.key, Path::new("/etc/ledgate/signer.key"));
+        assert_eq!(config.delegates, []);
+        assert_eq!(config.policy, Policy::default());
+        assert_eq!(config.limits, HttpLimits::default());
+        assert_eq!(config.access, AccessPolicy::Failures);
+        assert_eq!(config.metrics, None);
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let config = parse(
+            r#"
+[listen]
+addresses = ["127.0.0.1:1", "[::1]:2"]
+path = "/pki/ocsp/"
+[signer]
+certificate = "a"
+key = "b"
+[[delegate]]
+issuer = "vendor-ca.pem"
+certificate = "c"
+key = "d"
+[ledger]
+nodes = ["http://a.example:1", "http://b.example:2"]
+chain = "0101010101010101010101010101010101010101010101010101010101010101"
+ttl_s = 20
+negative_ttl_s = 0
+deadline_ms = 700
+hedge_ms = 50
+look_ups = 10
+cache = 50
+[answers]
+lifetime_s = 30
+max_block_age_s = 600
+nonce = "ignored"
+not_recorded = "unknown"
+cert_hash = false
+archive_s = 86400
+cert_ids = 3
+cache = 9
+[limits]
+connections = 7
+request_octets = 500
+head_s = 3
+body_s = 2
+answer_ms = 900
+[log]
+access = "all"
+[metrics]
+listen = "127.0.0.1:9472"
+"#,
+        )
+        .unwrap();
+        assert_eq!(config.listen.path, "pki/ocsp");
+        assert_eq!(config.delegates[0].issuer, Path::new("conf/vendor-ca.pem"));
+        assert_eq!(config.delegates[0].signer.key, Path::new("conf/d"));
+        assert_eq!(config.listen.addresses.len(), 2);
+        assert_eq!(config.policy.lifetime, Duration::from_secs(30));
+        assert_eq!(config.policy.nonce, NoncePolicy::Ignored);
+        assert_eq!(config.policy.not_recorded, NotRecordedPolicy::Unknown);
+        assert_eq!(config.policy.limits.octets, 500);
+        assert_eq!(config.limits.request_octets, 500);
+        assert_eq!(config.limits.answer, Duration::from_millis(900));
+        assert_eq!(config.access, AccessPolicy::All);
+        assert_eq!(config.ledger.index.look_ups, 10);
+        assert_eq!(config.metrics, Some("127.0.0.1:9472".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place() {
+        for (from, to, line, field, says) in [
+            (
+                "127.0.0.1:8888",
+                "localhost",
+                3,
+                "listen.address",
+                "expected an address with a port",
+            ),
+            ("address =", "adress =", 3, "listen.adress", "unknown field"),
+            ("[ledger]", "[leger]", 7, "leger", "unknown field"),
+            (
+                "[\"http://127.0.0.1:9470\"]",
+                "[]",
+                8,
+                "ledger.nodes",
+                "at least one node",
+            ),
+            (
+                "http://127",
+                "https://127",
+                8,
+                "ledger.nodes",
+                "scheme http",
+            ),
+            (
+                "[ledger]",
+                "[ledger]\nchain = \"01\"",
+                8,
+                "ledger.chain",
+                "64 hexadecimal digits",
+            ),
+            (
+                "[ledger]",
+                "[ledger]\ndeadline_ms = 1",
+                8,
+                "ledger.deadline_ms",
+                "10 to 60000",
+            ),
+            (
+                "[ledger]",
+                "[answers]\nlifetime_s = 1\n[ledger]",
+                8,
+                "answers.lifetime_s",
+                "2 to 604800",
+            ),
+            (
+                "[ledger]",
+                "[answers]\nnonce = \"maybe\"\n[ledger]",
+                8,
+                "answers.nonce",
+                "unknown variant",
+            ),
+            (
+                "[ledger]",
+                "[limits]\nconnections = 0\n[ledger]",
+                8,
+                "limits.connections",
+                "1 to",
+            ),
+            (
+                "[ledger]",
+                "[limits]\nrequest_octets = -1\n[ledger]",
+                8,
+                "limits.request_octets",
+                "invalid value",
+            ),
+            (
+                "[signer]",
+                "path = \"/a b\"\n[signer]",
+                4,
+                "listen.path",
+                "letters",
+            ),
+            (
+                "address",
+                "addresses = []\naddress",
+                3,
+                "listen.addresses",
+                "either",
+            ),
+            (
+                "[signer]",
+                "[[delegate]]\nissuer = \"a\"\n[signer]",
+                4,
+                "delegate",
+                "missing field",
+            ),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error.file, Path::new("conf/bridge.toml"));
+            assert_eq!(
+                (error.line, error.field.as_deref()),
+                (Some(line), Some(field)),
+                "{error}"
+            );
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let error = parse("[listen]\naddress = \"[::1]:1\"\n[ledger]\nnodes = [\"http://a\"]\n")
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("signer: nothing was found"),
+            "{error}"
+        );
+        let error = parse(&GOOD.replace("key = \"/etc/ledgate/signer.key\"", "")).unwrap_err();
+        assert!(error.to_string().contains("missing field `key`"), "{error}");
+        let error = Config::read(Path::new("/nonexistent/bridge.toml")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("/nonexistent/bridge.toml: cannot be read"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_a_reload_cannot_do_is_named() {
+        let config = parse(GOOD).unwrap();
+        let other = parse(
+            &GOOD
+                .replace("8888", "8889")
+                .replace("signer.pem", "other.pem"),
+        )
+        .unwrap();
+        assert_eq!(config.needs_restart(&other), ["listen"]);
+        let other = parse(&GOOD.replace("9470", "9471")).unwrap();
+        assert_eq!(config.needs_restart(&other), ["ledger"]);
+        assert!(config.needs_restart(&config).is_empty());
+    }
+}

@@ -1,0 +1,183 @@
+//! OCSP over HTTP/1.1 and HTTP/1.0 (RFC 6960 appendix A.1, RFC 9919 sections 5 and 6).
+//!
+//! `POST` with the request as body, `GET` and `HEAD` with the request in the path. What is an OCSP matter is
+//! answered by an OCSP response with status 200, also when it says `malformedRequest` or `tryLater`; what is
+//! an HTTP matter (no such path, wrong method, too large, too slow) by an HTTP status with one line of text.
+//!
+//! Nothing that a client does costs more than its bound: the head, the body and the time for each of them,
+//! and the number of connections. When there is no room for a new connection, those that have kept the server
+//! waiting the longest are closed for it.
+
+mod access;
+mod connection;
+mod connections;
+mod operations;
+mod question;
+mod respond;
+mod route;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use self::access::AccessLog;
+use self::connections::{Admission, Connections};
+use crate::metrics::Metrics;
+use crate::responder::Responder;
+
+pub use self::access::AccessPolicy;
+pub use self::operations::{Readiness, serve_operations};
+
+/// What a client may take of the server. The defaults suit a responder for some thousand gateways.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HttpLimits {
+    /// The most connections at one time. Beyond it, those that kept the server waiting the longest are closed.
+    /// Default 10,000.
+    pub connections: usize,
+    /// The longest OCSP request, in octets. Default 4096; real ones have 70 to 300.
+    pub request_octets: usize,
+    /// How long a request's head may take to come, and how long a connection may stay idle. Default 15 s.
+    pub head: Duration,
+    /// How long a request's body may take to come after its head. Default 5 s.
+    pub body: Duration,
+    /// How long an answer may take; then `tryLater` is sent. Default 2 s: a gateway blocks a thread on it.
+    pub answer: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            request_octets: 4_096,
+            head: Duration::from_secs(15),
+            body: Duration::from_secs(5),
+            answer: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The HTTP service: shared by all its connections, on any number of listeners.
+pub struct Service {
+    /// The path that requests come to, without slashes at its ends; empty for the root.
+    path: String,
+    limits: HttpLimits,
+    responder: Arc<Responder>,
+    metrics: Arc<Metrics>,
+    access: AccessLog,
+    connections: Arc<Connections>,
+}
+
+impl Service {
+    /// A service that answers with `responder` at `path`.
+    pub fn new(
+        path: &str,
+        limits: HttpLimits,
+        access: AccessPolicy,
+        responder: Arc<Responder>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            path: path.trim_matches('/').to_owned(),
+            limits,
+            responder,
+            metrics,
+            access: AccessLog::new(access),
+            connections: Connections::new(limits.connections),
+        }
+    }
+
+    /// Changes what the access log holds.
+    pub fn log_access(&self, policy: AccessPolicy) {
+        self.access.set(policy);
+    }
+}
+
+/// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way.
+///
+/// # Errors
+///
+/// Those of the listener's address; nothing that a client does is an error here.
+pub async fn serve(
+    service: Arc<Service>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tracing::info!(address = %listener.local_addr()?, "OCSP over HTTP listening");
+    tokio::pin!(shutdown);
+    loop {
+        let (stream, client) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            Some(_) = tasks.join_next() => {
+                service.metrics.connections.set(gauge(service.connections.len()));
+                continue;
+            }
+        };
+        match service.connections.admit(Instant::now()) {
+            Admission::Admitted {
+                connection,
+                evicted,
+            } => {
+                if evicted > 0 {
+                    service
+                        .metrics
+                        .connections_evicted
+                        .inc_by(u64::try_from(evicted).unwrap_or(u64::MAX));
+                }
+                let connection = connection::Serving {
+                    service: Arc::clone(&service),
+                    connection: Arc::new(connection),
+                    client,
+                    stop: stopping.clone(),
+                };
+                tasks.spawn(connection.run(stream));
+            }
+            Admission::Refused => {
+                service.metrics.connections_refused.inc();
+            }
+        }
+        service
+            .metrics
+            .connections
+            .set(gauge(service.connections.len()));
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let finished = timeout(GRACE, async { while tasks.join_next().await.is_some() {} });
+    if finished.await.is_err() {
+        tracing::warn!(
+            left = tasks.len(),
+            "connections cut: they did not finish in time"
+        );
+    }
+    service
+        .metrics
+        .connections
+        .set(gauge(service.connections.len()));
+    Ok(())
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// How long requests that are under way may take to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait after the system refused a connection, for instance for lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,265 @@
+//! Responses: OCSP ones with what caches need to know, and plain ones.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use httpdate::{fmt_http_date, parse_http_date};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use hyper::{Response, StatusCode};
+
+use crate::answer::{Answer, Lifetime};
+use crate::time::UnixTime;
+
+/// Every response's body.
+pub(super) type Body = Full<Bytes>;
+
+/// An OCSP response. `conditions` are a GET's or HEAD's header fields.
+pub(super) fn ocsp(
+    answer: &Answer,
+    now: UnixTime,
+    conditions: Option<&HeaderMap>,
+) -> Response<Body> {
+    let Some(lifetime) = &answer.cacheable else {
+        let mut response = Response::new(Full::new(answer.der.clone()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return response;
+    };
+    let unchanged = conditions.is_some_and(|headers| is_unchanged(headers, lifetime));
+    let mut response = if unchanged {
+        let mut response = Response::new(Body::default());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        Response::new(Full::new(answer.der.clone()))
+    };
+    let headers = response.headers_mut();
+    if !unchanged {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
+    }
+    // RFC 9919 section 6.2: no cache may use it past nextUpdate, or change it.
+    let max_age = now.until(lifetime.next_update).as_secs();
+    let cache = format!("max-age={max_age}, public, no-transform, must-revalidate");
+    for (name, value) in [
+        (CACHE_CONTROL, HeaderValue::try_from(cache)),
+        (ETAG, HeaderValue::try_from(lifetime.etag.as_str())),
+        (EXPIRES, HeaderValue::try_from(date(lifetime.next_update))),
+        (
+            LAST_MODIFIED,
+            HeaderValue::try_from(date(lifetime.this_update)),
+        ),
+    ] {
+        // Digits, letters and punctuation: always a header value.
+        if let Ok(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Whether the client's copy is this very response (RFC 9110 §13.1.2, §13.1.3).
+fn is_unchanged(headers: &HeaderMap, lifetime: &Lifetime) -> bool {
+    if headers.contains_key(IF_NONE_MATCH) {
+        let ours = lifetime.etag.as_bytes();
+        return headers.get_all(IF_NONE_MATCH).iter().any(|value| {
+            value.as_bytes().split(|&octet| octet == b',').any(|tag| {
+                let tag = tag.trim_ascii();
+                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == ours
+            })
+        });
+    }
+    let since = headers
+        .get(IF_MODIFIED_SINCE)
+        .and_then(|value| value.to_str().ok());
+    since
+        .and_then(|text| parse_http_date(text).ok())
+        .is_some_and(|since| lifetime.this_update <= UnixTime::from(since))
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = time.min(UnixTime::MAX).0;
+    fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// What is wrong with a request as far as HTTP goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HttpError {
+    BodyBroken,
+    BodyTooSlow,
+    Host,
+    MediaType,
+    Method,
+    NoSuchPath,
+    TooLarge,
+}
+
+impl HttpError {
+    /// The response. Where the rest of the request may still be on its way, the connection ends with it.
+    pub(super) fn response(self) -> Response<Body> {
+        let (status, text, close) = match self {
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, "the body broke off\n", true),
+            Self::BodyTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time\n",
+                true,
+            ),
+            Self::Host => (
+                StatusCode::BAD_REQUEST,
+                "a request of HTTP/1.1 has exactly one Host field (RFC 9112 section 3.2)\n",
+                true,
+            ),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "an OCSP request is sent as application/ocsp-request\n",
+                true,
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "an OCSP request is sent by POST, or by GET in the path (RFC 6960 appendix A.1)\n",
+                true,
+            ),
+            Self::NoSuchPath => (
+                StatusCode::NOT_FOUND,
+                "this is an OCSP responder: POST an OCSPRequest to its path, or GET that path, a slash, and the OCSPRequest in base64\n",
+                false,
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "longer than any OCSP request\n",
+                true,
+            ),
+        };
+        let mut response = plain(status, text);
+        let headers = response.headers_mut();
+        if self == Self::Method {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        }
+        if close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// One line of text, which no cache may keep.
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    typed(status, PLAIN, Bytes::from_static(text.as_bytes()))
+}
+
+/// Any other answer, which no cache may keep.
+pub(super) fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const OCSP_RESPONSE: &str = "application/ocsp-response";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{ETag, Origin};
+    use crate::response::ResponseStatus;
+
+    const NOW: UnixTime = UnixTime(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110 §5.6.7)
+
+    fn good() -> Answer {
+        Answer {
+            der: Bytes::from_static(b"abc"),
+            status: ResponseStatus::Successful,
+            origin: Origin::Cache,
+            cacheable: Some(Lifetime {
+                this_update: NOW,
+                produced_at: NOW,
+                next_update: NOW.plus(Duration::from_secs(60)),
+                etag: ETag::of(b"abc"),
+            }),
+        }
+    }
+
+    fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
+        response
+            .headers()
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn caches_are_told_all_that_they_need() {
+        let response = ocsp(&good(), NOW.plus(Duration::from_secs(13)), None);
+        assert_eq!(response.status(), 200);
+        for (name, value) in [
+            ("content-type", "application/ocsp-response"),
+            (
+                "cache-control",
+                "max-age=47, public, no-transform, must-revalidate",
+            ),
+            (
+                "etag",
+                "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+            ),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("expires", "Sun, 06 Nov 1994 08:50:37 GMT"),
+        ] {
+            assert_eq!(header(&response, name), value);
+        }
+        let response = ocsp(&Answer::error(ResponseStatus::TryLater), NOW, None);
+        assert_eq!(header(&response, "cache-control"), "no-store");
+        assert!(!response.headers().contains_key("etag"));
+    }
+
+    #[test]
+    fn conditions_follow_rfc_9110_section_13() {
+        let tag = ETag::of(b"abc").as_str().to_owned();
+        let before = "Sun, 06 Nov 1994 08:49:36 GMT";
+        let after = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (conditions, status) in [
+            (vec![("if-none-match", tag.as_str())], 304),
+            (vec![("if-none-match", "*")], 304),
+            (vec![("if-none-match", &format!("W/{tag}"))], 304),
+            (
+                vec![("if-none-match", &format!("\"a\", {tag} ,\"b\""))],
+                304,
+            ),
+            (
+                vec![("if-none-match", "\"a\""), ("if-none-match", tag.as_str())],
+                304,
+            ),
+            (vec![("if-none-match", "\"a\"")], 200),
+            (vec![("if-none-match", "")], 200),
+            (vec![("if-none-match", &tag[1..])], 200),
+            (vec![("if-modified-since", after)], 304),
+            (vec![("if-modified-since", before)], 200),
+            (vec![("if-modified-since", "yesterday")], 200),
+            // If-None-Match has the last word.
+            (
+                vec![("if-none-match", "\"a\""), ("if-modified-since", after)],
+                200,
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &conditions {
+                headers.append(*name, HeaderValue::from_str(value).unwrap());
+            }
+            let response = ocsp(&good(), NOW, Some(&headers));
+            assert_eq!(response.status(), status, "{conditions:?}");
+            assert_eq!(header(&response, "etag"), tag, "{conditions:?}");
+            // What must not be cached is never "not modified".
+            let refused = ocsp(
+                &Answer::error(ResponseStatus::TryLater),
+                NOW,
+                Some(&headers),
+            );
+            assert_eq!(refused.status(), 200, "{conditions:?}");
+        }
+    }
+}

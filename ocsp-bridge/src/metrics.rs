@@ -1,0 +1,410 @@
+//! Counters of the responder, for Prometheus.
+
+use core::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use ledger_client::Client;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::responder::Responder;
+
+/// All counters. Names in Prometheus begin with `ledgate_ocsp_bridge_`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// HTTP connections that are open.
+    pub connections: Gauge,
+    /// HTTP connections closed to make room for others.
+    pub connections_evicted: Counter,
+    /// HTTP connections that found no room.
+    pub connections_refused: Counter,
+    /// From the whole request to its answer, in seconds.
+    pub answer_seconds: Histogram,
+    /// Requests that had no answer in time and were told tryLater.
+    pub answers_late: Counter,
+    /// Look-ups of CertIDs refused since too many were under way.
+    pub look_ups_shed: Counter,
+    /// From the question to a node's answer, for one CertID, in seconds.
+    pub look_up_seconds: Histogram,
+    /// The signer certificate's last second, Unix time.
+    pub signer_not_after: Gauge,
+    /// Configurations and signers taken over on SIGHUP.
+    pub reloads: Counter,
+    /// Configurations and signers refused on SIGHUP; the old ones go on.
+    pub reloads_refused: Counter,
+    requests: Family<ByMethod, Counter>,
+    http_statuses: Family<ByCode, Counter>,
+    responses: Family<ByStatus, Counter>,
+    look_ups: Family<ByResult, Counter>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByMethod {
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByCode {
+    code: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByStatus {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByResult {
+    result: &'static str,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("ledgate_ocsp_bridge");
+        let counter = |registry: &mut Registry, name: &str, help: &str| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let seconds = |registry: &mut Registry, name: &str, help: &str| {
+            let histogram = Histogram::new(SECONDS);
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+            histogram
+        };
+        let r = &mut registry;
+        let connections = Gauge::default();
+        r.register(
+            "connections",
+            "HTTP connections that are open",
+            connections.clone(),
+        );
+        let connections_evicted = counter(
+            r,
+            "connections_evicted",
+            "HTTP connections closed to make room for others",
+        );
+        let connections_refused = counter(
+            r,
+            "connections_refused",
+            "HTTP connections that found no room",
+        );
+        let requests = Family::<ByMethod, Counter>::default();
+        r.register(
+            "http_requests",
+            "HTTP requests, by method",
+            requests.clone(),
+        );
+        let http_statuses = Family::<ByCode, Counter>::default();
+        r.register(
+            "http_responses",
+            "HTTP responses, by status code",
+            http_statuses.clone(),
+        );
+        let responses = Family::<ByStatus, Counter>::default();
+        r.register(
+            "ocsp_responses",
+            "OCSP responses, by responseStatus (RFC 6960 section 4.2.1)",
+            responses.clone(),
+        );
+        let answer_seconds = seconds(r, "answer", "From the whole request to its answer");
+        let answers_late = counter(
+            r,
+            "answers_late",
+            "Requests that had no answer in time and were told tryLater",
+        );
+        let look_ups = Family::<ByResult, Counter>::default();
+        r.register(
+            "look_ups",
+            "Look-ups of CertIDs on the ledger, by result",
+            look_ups.clone(),
+        );
+        let look_ups_shed = counter(
+            r,
+            "look_ups_shed",
+            "Look-ups of CertIDs refused since too many were under way",
+        );
+        let look_up_seconds = seconds(
+            r,
+            "look_up",
+            "From the question to a ledger node's answer, for one CertID",
+        );
+        let signer_not_after = Gauge::default();
+        r.register_with_unit(
+            "signer_not_after",
+            "The signer certificate's last second, Unix time",
+            Unit::Seconds,
+            signer_not_after.clone(),
+        );
+        let reloads = counter(
+            r,
+            "reloads",
+            "Configurations and signers taken over on SIGHUP",
+        );
+        let reloads_refused = counter(
+            r,
+            "reloads_refused",
+            "Configurations and signers refused on SIGHUP; the old ones go on",
+        );
+        Self {
+            registry,
+            connections,
+            connections_evicted,
+            connections_refused,
+            answer_seconds,
+            answers_late,
+            look_ups_shed,
+            look_up_seconds,
+            signer_not_after,
+            reloads,
+            reloads_refused,
+            requests,
+            http_statuses,
+            responses,
+            look_ups,
+        }
+    }
+
+    /// Shows the ledger client's counters too.
+    pub fn watch(&mut self, client: Client) {
+        self.registry
+            .register_collector(Box::new(LedgerCollector { client }));
+    }
+
+    /// Shows what a responder counts, once the returned cell holds it.
+    pub fn watch_responder(&mut self) -> Arc<OnceLock<Weak<Responder>>> {
+        let responder = Arc::new(OnceLock::new());
+        self.registry
+            .register_collector(Box::new(ResponderCollector {
+                responder: Arc::clone(&responder),
+            }));
+        responder
+    }
+
+    /// Counts an HTTP request.
+    pub fn requested(&self, method: &'static str) {
+        self.requests.get_or_create(&ByMethod { method }).inc();
+    }
+
+    /// Counts an HTTP response.
+    pub fn responded(&self, code: u16) {
+        self.http_statuses.get_or_create(&ByCode { code }).inc();
+    }
+
+    /// Counts an OCSP response.
+    pub fn answered(&self, status: &'static str, took: Duration) {
+        self.responses.get_or_create(&ByStatus { status }).inc();
+        self.answer_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts the look-up of a CertID.
+    pub fn looked_up(&self, result: &'static str) {
+        self.look_ups.get_or_create(&ByResult { result }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    ///
+    /// Those of the formatter; none in practice.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads the responder's counters at the moment of the scrape.
+#[derive(Debug)]
+struct ResponderCollector {
+    responder: Arc<OnceLock<Weak<Responder>>>,
+}
+
+impl Collector for ResponderCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(responder) = self.responder.get().and_then(Weak::upgrade) else {
+            return Ok(());
+        };
+        let counters = responder.counters();
+        for (name, help, value) in [
+            (
+                "certificates_good",
+                "Certificates answered as good",
+                counters.good,
+            ),
+            (
+                "certificates_revoked",
+                "Certificates answered as revoked, for whatever reason",
+                counters.revoked,
+            ),
+            (
+                "certificates_unknown",
+                "Certificates answered as unknown",
+                counters.unknown,
+            ),
+            (
+                "certificates_not_recorded",
+                "Certificates answered as revoked since they are not recorded",
+                counters.not_recorded,
+            ),
+            (
+                "certificates_ambiguous",
+                "Certificates answered as revoked since several recorded ones have their CertID; look into it",
+                counters.ambiguous,
+            ),
+            ("signatures", "OCSP responses signed", counters.signed),
+            (
+                "cached_answers",
+                "OCSP responses given without signing",
+                counters.from_cache,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        let entries = ConstGauge::new(i64::try_from(counters.cached).unwrap_or(i64::MAX));
+        entries.encode(encoder.encode_descriptor(
+            "cache_entries",
+            "Signed answers that are kept",
+            None,
+            entries.metric_type(),
+        )?)
+    }
+}
+
+/// Reads the ledger client's counters at the moment of the scrape.
+#[derive(Debug)]
+struct LedgerCollector {
+    client: Client,
+}
+
+impl Collector for LedgerCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let metrics = self.client.metrics();
+        for (name, help, value) in [
+            (
+                "ledger_cache_hits",
+                "Statuses answered from the cache",
+                metrics.hits,
+            ),
+            (
+                "ledger_cache_misses",
+                "Statuses that the cache did not have",
+                metrics.misses,
+            ),
+            ("ledger_inquiries", "Inquiries begun", metrics.inquiries),
+            (
+                "ledger_attempt_failures",
+                "Requests to ledger nodes that failed",
+                metrics.attempt_failures,
+            ),
+            (
+                "ledger_unavailable",
+                "Inquiries that ended without an answer",
+                metrics.unavailable,
+            ),
+            (
+                "ledger_overloaded",
+                "Inquiries refused since too many were under way",
+                metrics.overloaded,
+            ),
+            (
+                "ledger_events",
+                "Status changes taken from the event stream",
+                metrics.events,
+            ),
+            (
+                "ledger_stream_cuts",
+                "Event streams that broke or could not be opened",
+                metrics.stream_cuts,
+            ),
+            (
+                "ledger_resynchronisations",
+                "Times that everything cached was dropped because changes were missed",
+                metrics.resynchronisations,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        for (name, help, value) in [
+            (
+                "ledger_cache_entries",
+                "Certificates remembered",
+                metrics.entries,
+            ),
+            (
+                "ledger_stream_height",
+                "The height up to which the event stream was followed",
+                metrics.stream_height,
+            ),
+            (
+                "ledger_stream_up",
+                "Whether the event stream is up",
+                u64::from(metrics.stream_up),
+            ),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// From ten microseconds to five seconds.
+const SECONDS: [f64; 16] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_those_that_are_documented() {
+        let metrics = Metrics::new();
+        metrics.requested("POST");
+        metrics.responded(200);
+        metrics.answered("tryLater", Duration::from_millis(3));
+        metrics.looked_up("ambiguous");
+        metrics.signer_not_after.set(7);
+        let text = metrics.text().unwrap();
+        for line in [
+            "ledgate_ocsp_bridge_http_requests_total{method=\"POST\"} 1",
+            "ledgate_ocsp_bridge_http_responses_total{code=\"200\"} 1",
+            "ledgate_ocsp_bridge_ocsp_responses_total{status=\"tryLater\"} 1",
+            "ledgate_ocsp_bridge_answer_seconds_bucket{le=\"0.005\"} 1",
+            "ledgate_ocsp_bridge_look_ups_total{result=\"ambiguous\"} 1",
+            "ledgate_ocsp_bridge_signer_not_after_seconds 7",
+            "ledgate_ocsp_bridge_connections 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}
