@@ -57,16 +57,14 @@ impl CookieMint {
         [&self.current, &self.previous]
             .into_iter()
             .flatten()
-            .filter(|secret| secret.version == *version)
+            .filter(|secret| secret.version == *version && secret.age(now) < 2 * ROTATION)
             .any(|secret| secret.compute(address, spi, nonce).ct_eq(rest))
     }
 
     fn rotate(&mut self, now: Instant, provider: &CryptoProvider) -> Result<&Secret, CryptoError> {
-        let age = |secret: &Secret| now.saturating_duration_since(secret.since);
-        let fresh = self.current.take_if(|secret| age(secret) >= ROTATION);
-        if let Some(old) = fresh {
+        if let Some(old) = self.current.take_if(|secret| secret.age(now) >= ROTATION) {
             // After a long silence the old secret is too old as well.
-            self.previous = (age(&old) < 2 * ROTATION).then_some(old);
+            self.previous = (old.age(now) < 2 * ROTATION).then_some(old);
         }
         if self.current.is_none() {
             let version = self
@@ -88,6 +86,10 @@ impl CookieMint {
 }
 
 impl Secret {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     fn compute(&self, address: IpAddr, spi: u64, nonce: &[u8]) -> SecretBytes {
         let spi = spi.to_be_bytes();
         match address {
@@ -97,7 +99,7 @@ impl Secret {
     }
 }
 
-/// A cookie verifies for one to two of these.
+/// A secret makes cookies for one of these, or a little longer, and verifies them for two.
 pub(crate) const ROTATION: Duration = Duration::from_secs(60);
 /// RFC 7296 §2.6: 1 to 64 octets.
 pub(crate) const MAX_COOKIE: usize = 64;
@@ -162,6 +164,17 @@ mod tests {
         let (provider, now, mut mint) = (ring_provider(), origin(), CookieMint::default());
         let cookie = mint.mint(now, &provider, ADDRESS, 1, NONCE).unwrap();
         assert!(!mint.verify(now + 3 * ROTATION, &provider, ADDRESS, 1, NONCE, &cookie));
+    }
+
+    #[test]
+    fn no_cookie_outlives_two_rotations() {
+        let (provider, now, mut mint) = (ring_provider(), origin(), CookieMint::default());
+        let cookie = mint.mint(now, &provider, ADDRESS, 1, NONCE).unwrap();
+        let second = Duration::from_secs(1);
+        // The secret is found old late, just before it is too old to be kept.
+        let late = now + 2 * ROTATION - second;
+        assert!(mint.verify(late, &provider, ADDRESS, 1, NONCE, &cookie));
+        assert!(!mint.verify(late + 2 * second, &provider, ADDRESS, 1, NONCE, &cookie));
     }
 
     #[test]

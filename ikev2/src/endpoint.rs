@@ -301,7 +301,8 @@ impl Endpoint {
         let nonce = Message::decode(&incoming.octets)
             .ok()
             .and_then(|message| init::nonce_of(&message).map(<[u8]>::to_vec))?;
-        self.send_cookie(now, incoming.path, &incoming.header, &nonce, buf)
+        let room = incoming.octets.len();
+        self.send_cookie(now, incoming.path, &incoming.header, &nonce, room, buf)
     }
 
     /// Refuses a first message with an unprotected error notify. None if it cannot be written.
@@ -390,7 +391,7 @@ impl Endpoint {
         }
         if self.half_open >= responder.cookie_threshold && !cookie_verified {
             return self
-                .send_cookie(now, path, &header, nonce, buf)
+                .send_cookie(now, path, &header, nonce, datagram.len(), buf)
                 .map(DatagramEvent::Respond);
         }
         if self.half_open >= self.config.limits.half_open
@@ -408,12 +409,15 @@ impl Endpoint {
         }))
     }
 
+    /// In no more than `room` octets, those of the request: its source may be forged, and must not
+    /// get more than was sent in its name.
     fn send_cookie(
         &mut self,
         now: Instant,
         path: Path,
         header: &Header,
         nonce: &[u8],
+        room: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let cookie = self
@@ -426,8 +430,12 @@ impl Endpoint {
                 nonce,
             )
             .ok()?;
-        self.stats.challenges += 1;
         let size = stray::notify(header, NotifyType::COOKIE, &cookie, buf)?;
+        if size > room {
+            self.stats.malformed += 1;
+            return None;
+        }
+        self.stats.challenges += 1;
         Some(self.transmit(path, size))
     }
 

@@ -37,5 +37,5 @@
 //! when dropped.
 //!
 //! **Reflection.** Unprotected answers go to forgeable addresses. Answer: those to strays are 36
-//! octets long, limited a second, and never given to answers; a cookie is shorter than the request
-//! that it answers.
+//! octets long, limited a second, and never given to answers; a cookie is never
+//! longer than the request that it answers.

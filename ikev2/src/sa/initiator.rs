@@ -166,6 +166,11 @@ impl InitSent {
             let Some(cookie) = init::cookie(notify) else {
                 return self.ignore(core);
             };
+            if self.cookie.as_deref() == Some(cookie) {
+                // The answer to an earlier transmission: the cookie is in the open request already.
+                core.stats.out_of_place += 1;
+                return State::InitSent(self);
+            }
             self.cookie = Some(cookie.to_vec());
             return self.retry(now, core);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ikev2::wire::Message;
+use ikev2::wire::{ExchangeType, Flags, Header, Message, MessageWriter, Payload};
 use ikev2::{Endpoint, Event, Limits};
 use testkit::{Admit, Pair, SideName, rig};
 
@@ -231,4 +231,45 @@ fn an_application_may_challenge_refuse_or_ignore_by_itself() {
     );
     endpoint.ignore(incoming);
     assert_eq!(endpoint.open(), 0);
+}
+
+#[test]
+fn a_cookie_that_comes_again_is_no_new_demand() {
+    let (henb, segw) = devices();
+    let mut pair = rig::pair(20, rig::responder(&segw).cookie_threshold(0));
+    pair.initiate(&rig::initiator(&henb).into());
+    pair.run_for(SECOND / 40);
+    let demand = pair.traffic[1].octets.clone();
+    let path = pair.path(SideName::Initiator);
+    // A busy responder answers each retransmission, all at once.
+    for _ in 0..12 {
+        pair.inject(SideName::Initiator, path, &demand);
+    }
+    pair.run_for(SECOND);
+    assert_eq!(pair.traffic.len(), 6, "{:?}", pair.ladder());
+    assert_agree(&pair);
+}
+
+#[test]
+fn a_cookie_is_never_longer_than_what_asked_for_it() {
+    let (_, segw) = devices();
+    let mut pair = rig::pair(21, rig::responder(&segw).cookie_threshold(0));
+    let path = pair.path(SideName::Responder);
+    let flags = Flags {
+        initiator: true,
+        response: false,
+    };
+    let header = Header::new(7, 0, ExchangeType::IKE_SA_INIT, flags, 0);
+    for (padding, answers) in [(0, 0), (100, 1)] {
+        let mut request = Vec::new();
+        let mut writer = MessageWriter::new(&mut request, &header);
+        writer.payload(&Payload::Nonce(&[1; 16])).unwrap();
+        writer
+            .payload(&Payload::VendorId(&[0; 100][..padding]))
+            .unwrap();
+        writer.finish().unwrap();
+        pair.inject(SideName::Responder, path, &request);
+        assert_eq!(pair.traffic.len(), answers);
+        assert!(pair.traffic.iter().all(|sent| sent.size <= request.len()));
+    }
 }
