@@ -249,6 +249,10 @@ impl Endpoint {
         let Some(responder) = self.responder.clone() else {
             return Err(silent(AcceptRefusal::NotResponder));
         };
+        if self.by_init.contains_key(&incoming.key) {
+            self.stats.init_retransmits += 1;
+            return Err(silent(AcceptRefusal::Repeated));
+        }
         if self.half_open >= self.config.limits.half_open
             || self.entries.len() >= self.config.limits.open
         {

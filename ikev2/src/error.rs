@@ -327,6 +327,9 @@ pub enum AcceptRefusal {
     Full,
     /// This endpoint has no responder configuration.
     NotResponder,
+    /// The same request was accepted before, while this one waited: a retransmission. The peer
+    /// gets its answer from that IKE SA.
+    Repeated,
 }
 
 impl fmt::Display for AcceptRefusal {
@@ -336,6 +339,7 @@ impl fmt::Display for AcceptRefusal {
             Self::Failed(e) => e.fmt(f),
             Self::Full => f.write_str("as many IKE SAs are half open, or open, as may be"),
             Self::NotResponder => f.write_str("this endpoint only initiates"),
+            Self::Repeated => f.write_str("the same request has made an IKE SA already"),
         }
     }
 }

@@ -188,6 +188,9 @@ pub(crate) fn refuse(
         AcceptRefusal::Failed(Error::PeerIncompatible(_)) => {
             stray::notify(request, NotifyType::NO_PROPOSAL_CHOSEN, &[], buf)
         }
-        AcceptRefusal::Failed(_) | AcceptRefusal::Full | AcceptRefusal::NotResponder => None,
+        AcceptRefusal::Failed(_)
+        | AcceptRefusal::Full
+        | AcceptRefusal::NotResponder
+        | AcceptRefusal::Repeated => None,
     }
 }

@@ -337,3 +337,34 @@ fn an_idle_ike_sa_is_small() {
     // hundred thousand peers can afford.
     assert!(size_of::<IkeSa>() <= 600, "{}", size_of::<IkeSa>());
 }
+
+#[test]
+fn a_first_message_that_came_twice_makes_one_ike_sa() {
+    let mut ends = Ends::new(9);
+    let any = || vec![TrafficSelector::any_ipv4()];
+    let verifier = Arc::new(ProfileVerifier::new(test_provider(0)));
+    let child = ChildConfig::new(any(), any()).unwrap();
+    let config = InitiatorConfig::new(credential("a.example"), verifier, child).unwrap();
+    let (_, mut another) = Endpoint::new(endpoint(10), None)
+        .initiate(ends.now, path(1, 2), Arc::new(config))
+        .unwrap();
+    let mut buf = Vec::new();
+    let transmit = another.poll_transmit(ends.now, &mut buf).unwrap();
+    let first = buf[..transmit.size].to_vec();
+    let mut come = || {
+        let event = ends
+            .b_endpoint
+            .handle_datagram(ends.now, path(2, 1), &first, &mut buf);
+        let Some(DatagramEvent::Incoming(incoming)) = event else {
+            panic!("not a first message");
+        };
+        incoming
+    };
+    // The application took its time to accept.
+    let (one, two) = (come(), come());
+    let before = ends.b_endpoint.open();
+    assert!(ends.b_endpoint.accept(ends.now, one, &mut buf).is_ok());
+    let refused = ends.b_endpoint.accept(ends.now, two, &mut buf).unwrap_err();
+    assert!(refused.response.is_none());
+    assert_eq!(ends.b_endpoint.open(), before + 1);
+}
