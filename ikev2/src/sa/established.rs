@@ -27,6 +27,8 @@ pub(super) struct Established {
     to_delete: Vec<u32>,
     /// When something protected last came.
     heard: Instant,
+    /// When the peer's last request was answered.
+    answered: Instant,
     ends: Option<Instant>,
 }
 
@@ -105,6 +107,7 @@ impl Established {
             children,
             to_delete: Vec::new(),
             heard: now,
+            answered: now,
             ends,
         }))
     }
@@ -150,6 +153,11 @@ impl Established {
     pub(super) fn handle_timeout(mut self: Box<Self>, now: Instant, core: &mut Core) -> State {
         if self.ends.is_some_and(|at| at <= now) {
             return self.close(now, core, LostReason::Expired);
+        }
+        // Done when something else is due: an answer with certificates is the largest thing that an
+        // idle IKE SA holds.
+        if later(self.answered, RESPONSE_KEPT) <= now {
+            core.window.forget_response();
         }
         let silent = self
             .silence(core)
@@ -270,6 +278,7 @@ impl Established {
         opened: Result<Opened<'_>, Error>,
     ) -> State {
         self.note_inbound(now);
+        self.answered = now;
         self.follow(core, path);
         let outcome = match opened {
             Ok(opened) => self.answer(core, path, header, &opened),
@@ -400,3 +409,7 @@ fn is_fatal(kind: NotifyType) -> bool {
             | NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
     )
 }
+
+/// How long a response is kept for a peer that did not get it: "several minutes" (RFC 7296 §2.1),
+/// which is more than the patience of every initiator known.
+const RESPONSE_KEPT: Duration = Duration::from_secs(300);

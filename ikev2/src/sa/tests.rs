@@ -2,7 +2,7 @@
 //! §2.21, and what is answered to exchanges that are not spoken.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 
@@ -367,4 +367,19 @@ fn a_first_message_that_came_twice_makes_one_ike_sa() {
     let refused = ends.b_endpoint.accept(ends.now, two, &mut buf).unwrap_err();
     assert!(refused.response.is_none());
     assert_eq!(ends.b_endpoint.open(), before + 1);
+}
+
+#[test]
+fn an_old_response_is_forgotten_and_its_request_still_recognised() {
+    let mut ends = Ends::new(11);
+    assert!(ends.b.core.window.response().is_some());
+    let minute = Duration::from_secs(60);
+    ends.b.handle_timeout(ends.now + 4 * minute);
+    assert!(
+        ends.b.core.window.response().is_some(),
+        "RFC 7296 §2.1: several minutes"
+    );
+    ends.b.handle_timeout(ends.now + 6 * minute);
+    assert!(ends.b.core.window.response().is_none());
+    assert_eq!(ends.b.core.window.last_id(), 1);
 }

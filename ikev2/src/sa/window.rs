@@ -216,6 +216,14 @@ impl Window {
         Some(&self.last.as_ref()?.response.as_ref()?.octets)
     }
 
+    /// Lets go of the last response, which the peer cannot be waiting for any more; its request is
+    /// still recognised when it comes again, and gets nothing (RFC 7296 §2.1).
+    pub(super) fn forget_response(&mut self) {
+        if let Some(last) = &mut self.last {
+            last.response = None;
+        }
+    }
+
     /// Whether a response waits to be sent: it may get lost, and be asked for again.
     pub(super) fn is_answering(&self) -> bool {
         let response = self.last.as_ref().and_then(|last| last.response.as_ref());
