@@ -149,10 +149,7 @@ mod tests {
         ] {
             let answer = Answer::error(status);
             assert_eq!(*answer.der, [0x30, 3, 0x0a, 1, code]);
-            assert_eq!(
-                (answer.status, answer.origin),
-                (status, Origin::Fixed)
-            );
+            assert_eq!((answer.status, answer.origin), (status, Origin::Fixed));
             assert!(answer.cacheable.is_none());
         }
         let answer = Answer::error(ResponseStatus::Successful);

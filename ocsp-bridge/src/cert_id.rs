@@ -92,8 +92,16 @@ impl<'a> CertId<'a> {
                 wire::oid(out, algorithm.oid());
                 wire::tlv(out, tag::NULL, &[]);
             });
-            wire::tlv(out, tag::OCTET_STRING, algorithm.digest(issuer_name).as_ref());
-            wire::tlv(out, tag::OCTET_STRING, algorithm.digest(issuer_key).as_ref());
+            wire::tlv(
+                out,
+                tag::OCTET_STRING,
+                algorithm.digest(issuer_name).as_ref(),
+            );
+            wire::tlv(
+                out,
+                tag::OCTET_STRING,
+                algorithm.digest(issuer_key).as_ref(),
+            );
             wire::tlv(out, tag::INTEGER, serial);
         });
         out
@@ -153,7 +161,9 @@ impl fmt::Display for CertId<'_> {
         f.write_str(self.algorithm.name())?;
         for octets in [self.issuer_name_hash, self.issuer_key_hash, self.serial()] {
             f.write_str("/")?;
-            octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+            octets
+                .iter()
+                .try_for_each(|octet| write!(f, "{octet:02x}"))?;
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub mod metrics;
 mod answer;
 mod cache;
 mod cert_id;
+#[cfg(test)]
+mod fixture;
 mod request;
 mod responder;
 mod response;

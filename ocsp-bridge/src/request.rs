@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::cert_id::CertId;
 use crate::response::ResponseStatus;
 use crate::signer::SignatureAlgorithm;
-use crate::wire::{self, Elements, Tlv, context};
+use crate::wire::{self, Elements, Tlv, context, tag};
 
 /// The most extensions in one list.
 const MAX_EXTENSIONS: usize = 16;
@@ -51,6 +51,34 @@ impl<'a> Request<'a> {
         }
         fields.finish().map_err(der)?;
         Self::from_tbs(tbs, limits)
+    }
+
+    /// A DER `OCSPRequest` for these DER CertIDs, for those who ask; see [`CertId::encode`].
+    #[must_use]
+    pub fn encode(cert_ids: &[&[u8]], nonce: Option<&[u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        wire::nested(&mut out, tag::SEQUENCE, |out| {
+            wire::nested(out, tag::SEQUENCE, |out| {
+                wire::nested(out, tag::SEQUENCE, |out| {
+                    for id in cert_ids {
+                        wire::tlv(out, tag::SEQUENCE, id);
+                    }
+                });
+                if let Some(nonce) = nonce {
+                    wire::nested(out, tag::constructed(2), |out| {
+                        wire::nested(out, tag::SEQUENCE, |out| {
+                            wire::nested(out, tag::SEQUENCE, |out| {
+                                wire::oid(out, wire::ID_PKIX_OCSP_NONCE);
+                                wire::nested(out, tag::OCTET_STRING, |out| {
+                                    wire::tlv(out, tag::OCTET_STRING, nonce);
+                                });
+                            });
+                        });
+                    });
+                }
+            });
+        });
+        out
     }
 
     /// All certificates asked about, in order.
@@ -158,7 +186,9 @@ impl Default for Limits {
 #[non_exhaustive]
 pub enum RequestError {
     /// acceptableResponses leaves out id-pkix-ocsp-basic, the only type that there is.
-    #[error("acceptableResponses does not list id-pkix-ocsp-basic, or is no list of object identifiers")]
+    #[error(
+        "acceptableResponses does not list id-pkix-ocsp-basic, or is no list of object identifiers"
+    )]
     AcceptableResponses,
     /// A critical extension that is not known here.
     #[error("an unknown extension is critical")]
@@ -406,3 +436,8 @@ fn check_signature(signature: Tlv<'_>) -> Result<(), ErrorKind> {
     }
     fields.finish()
 }
+
+#[cfg(test)]
+pub(crate) mod cases;
+#[cfg(test)]
+mod tests;

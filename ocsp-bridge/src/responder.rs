@@ -150,11 +150,7 @@ impl Responder {
     }
 
     async fn ask(&self, settings: &Settings, now: UnixTime, request: &Request<'_>) -> Answer {
-        let entries = try_join_all(
-            request
-                .cert_ids()
-                .map(|id| self.entry(settings, now, id)),
-        );
+        let entries = try_join_all(request.cert_ids().map(|id| self.entry(settings, now, id)));
         match entries.await {
             Ok(entries) => self.give(settings, now, request, &entries),
             Err(Unavailable { detail }) => {
@@ -233,15 +229,19 @@ impl Responder {
         let [entry] = entries else {
             return self.give_many(settings, now, request, entries, chosen, nonce);
         };
-        let Content::Single { der, extended_revoked, .. } = &entry.content else {
+        let Content::Single {
+            der,
+            extended_revoked,
+            ..
+        } = &entry.content
+        else {
             return Answer::error(ResponseStatus::Unauthorized);
         };
         self.tally.statuses(entries);
         let is_default = request.preferred.is_empty()
-            || signers::choose(signers, &[], now)
-                .is_some_and(|(signer, algorithm)| {
-                    std::ptr::eq(signer, chosen.0) && algorithm == chosen.1
-                });
+            || signers::choose(signers, &[], now).is_some_and(|(signer, algorithm)| {
+                std::ptr::eq(signer, chosen.0) && algorithm == chosen.1
+            });
         let keeps = nonce.is_none() && is_default;
         if keeps && let Some(signed) = entry.signed.get() {
             return Answer::successful(signed.clone(), Origin::Cache);
@@ -283,7 +283,11 @@ impl Responder {
             .cert_ids()
             .zip(entries)
             .map(|(id, entry)| match &entry.content {
-                Content::Single { der, extended_revoked, .. } => {
+                Content::Single {
+                    der,
+                    extended_revoked,
+                    ..
+                } => {
                     extended |= extended_revoked;
                     Cow::Borrowed(&**der)
                 }
@@ -503,3 +507,8 @@ fn admit<'a>(policy: &Policy, octets: &'a [u8]) -> Result<Request<'a>, RequestEr
         _ => Ok(request),
     }
 }
+
+#[cfg(test)]
+mod openssl;
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,11 @@ impl Signer {
     ///
     /// [`SignerError`] when the key or the certificate cannot be read or used, do not belong together, or the
     /// certificate is not valid at `now`.
-    pub fn from_pkcs8(now: UnixTime, pkcs8: &[u8], certificate: &[u8]) -> Result<Self, SignerError> {
+    pub fn from_pkcs8(
+        now: UnixTime,
+        pkcs8: &[u8],
+        certificate: &[u8],
+    ) -> Result<Self, SignerError> {
         Self::new(now, Box::new(Pkcs8Key::new(pkcs8)?), certificate)
     }
 
@@ -245,7 +249,9 @@ pub enum SignerError {
     #[error("the signer certificate's key usage does not include digitalSignature")]
     KeyUsage,
     /// The key can sign with nothing.
-    #[error("the private key offers no signature algorithm that OCSP responses are signed with here")]
+    #[error(
+        "the private key offers no signature algorithm that OCSP responses are signed with here"
+    )]
     NoAlgorithm,
     /// Neither an authority's certificate nor one for OCSP signing.
     #[error(

@@ -51,7 +51,10 @@ impl Signers {
     pub fn add_delegate(&mut self, issuer: &[u8], signer: Signer) -> Result<(), SignerError> {
         let parsed = Certificate::from_der(issuer).map_err(SignerError::IssuerCertificate)?;
         let tbs = parsed.tbs_certificate();
-        let name = tbs.subject().to_der().map_err(SignerError::IssuerCertificate)?;
+        let name = tbs
+            .subject()
+            .to_der()
+            .map_err(SignerError::IssuerCertificate)?;
         let key = tbs.subject_public_key_info().subject_public_key.raw_bytes();
         if signer.certificate() != issuer {
             check_issued_by(signer.certificate(), &name, key)?;
@@ -145,10 +148,7 @@ fn check_issued_by(certificate: &[u8], name: &[u8], key: &[u8]) -> Result<(), Si
 }
 
 /// Keys of the two curves are told apart by their length: 65 and 97 octets.
-fn verification(
-    algorithm: SignatureAlgorithm,
-    key: &[u8],
-) -> &'static dyn VerificationAlgorithm {
+fn verification(algorithm: SignatureAlgorithm, key: &[u8]) -> &'static dyn VerificationAlgorithm {
     match (algorithm, key.len()) {
         (SignatureAlgorithm::EcdsaSha256, 97) => &signature::ECDSA_P384_SHA256_ASN1,
         (SignatureAlgorithm::EcdsaSha256, _) => &signature::ECDSA_P256_SHA256_ASN1,
