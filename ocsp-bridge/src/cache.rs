@@ -275,3 +275,112 @@ const MAX_RECENT: usize = 1_024;
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{NOW, hash};
+
+    fn cache(capacity: usize) -> Cache {
+        Cache::new(NonZeroUsize::new(capacity).unwrap())
+    }
+
+    fn entry(since: Since, hash: Option<CertificateHash>) -> Arc<Entry> {
+        let until = UnixTime(NOW.0 + 30);
+        Arc::new(Entry::new(Content::Foreign, hash, NOW, until, since))
+    }
+
+    fn keep(cache: &Cache, key: &[u8], hash: Option<CertificateHash>) {
+        let since = cache.since();
+        cache.insert(since, key, &entry(since, hash));
+    }
+
+    fn kept(cache: &Cache, key: &[u8]) -> bool {
+        cache.find(NOW, key).is_some()
+    }
+
+    #[test]
+    fn an_entry_lasts_from_its_look_up_until_its_refresh() {
+        let cache = cache(10);
+        keep(&cache, b"a", Some(hash(1)));
+        for (now, found) in [
+            (NOW.0 - 1, false),
+            (NOW.0, true),
+            (NOW.0 + 29, true),
+            (NOW.0 + 30, false),
+        ] {
+            assert_eq!(cache.find(UnixTime(now), b"a").is_some(), found, "{now}");
+        }
+        let since = cache.since();
+        let over = Arc::new(Entry::new(Content::Foreign, None, NOW, NOW, since));
+        cache.insert(since, b"b", &over);
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_change_drops_all_entries_of_its_certificate_and_no_other() {
+        let cache = cache(10);
+        keep(&cache, b"sha1", Some(hash(1)));
+        keep(&cache, b"sha256", Some(hash(1)));
+        keep(&cache, b"other", Some(hash(2)));
+        keep(&cache, b"absent", None);
+        cache.forget(&hash(1));
+        let all: [&[u8]; 4] = [b"sha1", b"sha256", b"other", b"absent"];
+        assert_eq!(all.map(|key| kept(&cache, key)), [false, false, true, true]);
+        // Of a certificate that no entry is about: it may be the absent one, recorded now.
+        cache.forget(&hash(3));
+        assert_eq!(
+            all.map(|key| kept(&cache, key)),
+            [false, false, true, false]
+        );
+        cache.forget_all();
+        assert!(all.iter().all(|key| !kept(&cache, key)));
+        assert_eq!(cache.len(), 0);
+    }
+
+    #[test]
+    fn a_look_up_that_a_change_has_overtaken_is_not_kept() {
+        let cache = cache(10);
+        let since = cache.since();
+        cache.forget(&hash(1));
+        cache.insert(since, b"a", &entry(since, Some(hash(1))));
+        cache.insert(since, b"b", &entry(since, Some(hash(2))));
+        cache.insert(since, b"c", &entry(since, None));
+        let all: [&[u8]; 3] = [b"a", b"b", b"c"];
+        assert_eq!(all.map(|key| kept(&cache, key)), [false, true, false]);
+        keep(&cache, b"a", Some(hash(1)));
+        assert!(kept(&cache, b"a"));
+        let since = cache.since();
+        cache.forget_all();
+        cache.insert(since, b"a", &entry(since, Some(hash(1))));
+        assert!(!kept(&cache, b"a"));
+    }
+
+    #[test]
+    fn more_changes_than_are_remembered_count_as_all() {
+        let cache = cache(10);
+        let since = cache.since();
+        for _ in 0..MAX_RECENT {
+            cache.forget(&hash(1));
+        }
+        cache.insert(since, b"a", &entry(since, Some(hash(2))));
+        assert!(kept(&cache, b"a"));
+        cache.forget(&hash(1));
+        cache.insert(since, b"b", &entry(since, Some(hash(2))));
+        assert!(!kept(&cache, b"b"));
+    }
+
+    #[test]
+    fn the_capacity_is_kept_and_the_index_follows() {
+        let cache = cache(10);
+        for octet in 0..100 {
+            keep(&cache, &[octet], Some(hash(octet)));
+            keep(&cache, &[octet], Some(hash(octet)));
+        }
+        assert_eq!(cache.len(), 10);
+        assert!(!kept(&cache, &[89]) && kept(&cache, &[90]));
+        let index = lock(&cache.index);
+        assert_eq!(index.by_hash.len(), 10);
+        assert!(index.by_hash.values().all(|entries| entries.len() == 1));
+    }
+}

@@ -252,7 +252,7 @@ impl Responder {
             extended_revoked: *extended_revoked,
         };
         match self.sign(chosen, frame, std::iter::once(&**der)) {
-            Ok(der) if nonce.is_none() => {
+            Some(der) if nonce.is_none() => {
                 let signed = Signed::new(der, now, entries);
                 if keeps {
                     // Where another request was quicker, both responses are as good.
@@ -260,8 +260,8 @@ impl Responder {
                 }
                 Answer::successful(signed, Origin::Signed)
             }
-            Ok(der) => Answer::signed_once(der),
-            Err(answer) => answer,
+            Some(der) => Answer::signed_once(der),
+            None => Answer::error(ResponseStatus::InternalError),
         }
     }
 
@@ -310,11 +310,11 @@ impl Responder {
             extended_revoked: extended,
         };
         match self.sign(chosen, frame, singles.iter().map(AsRef::as_ref)) {
-            Ok(der) if nonce.is_none() => {
+            Some(der) if nonce.is_none() => {
                 Answer::successful(Signed::new(der, now, entries), Origin::Signed)
             }
-            Ok(der) => Answer::signed_once(der),
-            Err(answer) => answer,
+            Some(der) => Answer::signed_once(der),
+            None => Answer::error(ResponseStatus::InternalError),
         }
     }
 
@@ -323,15 +323,15 @@ impl Responder {
         (signer, algorithm): (&Signer, SignatureAlgorithm),
         frame: Frame<'_>,
         singles: impl Iterator<Item = &'s [u8]> + Clone,
-    ) -> Result<Bytes, Answer> {
+    ) -> Option<Bytes> {
         match response::sign(signer, algorithm, frame, singles) {
             Ok(der) => {
                 Tally::add(&self.tally.signed);
-                Ok(der.into())
+                Some(der.into())
             }
             Err(error) => {
                 tracing::error!(%error, "no response can be signed");
-                Err(Answer::error(ResponseStatus::InternalError))
+                None
             }
         }
     }

@@ -432,3 +432,111 @@ fn check_purpose(certificate: &Certificate) -> Result<(), SignerError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+        PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    };
+
+    use super::*;
+    use crate::fixture::{NOW, local_signer, params, self_signed, signer_params};
+
+    #[test]
+    fn a_certificate_must_be_for_the_key_and_for_ocsp() {
+        let (key, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, signer_params("signer"));
+        let (other_key, _) = self_signed(&PKCS_ED25519, signer_params("other"));
+        let new = |key: &[u8], certificate: &[u8]| Signer::from_pkcs8(NOW, key, certificate);
+        assert!(new(&key, &certificate).is_ok());
+        assert_eq!(
+            new(&other_key, &certificate).unwrap_err(),
+            SignerError::KeyMismatch
+        );
+        assert!(matches!(new(&key, &key), Err(SignerError::Certificate(_))));
+        for key in [&certificate[..], b"", &key[..key.len() - 1]] {
+            assert!(matches!(new(key, &certificate), Err(SignerError::Key(_))));
+        }
+
+        let with = |change: fn(&mut rcgen::CertificateParams)| {
+            let mut params = params("signer");
+            change(&mut params);
+            let (key, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, params);
+            new(&key, &certificate).map(|signer| signer.not_after())
+        };
+        let end = UnixTime(1_893_455_999);
+        assert_eq!(with(|_| {}), Err(SignerError::NotForOcsp));
+        assert_eq!(
+            with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
+            Err(SignerError::NotForOcsp)
+        );
+        assert_eq!(
+            with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+            Ok(end)
+        );
+        let only_agreement = with(|params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+            params.key_usages = vec![KeyUsagePurpose::KeyAgreement];
+        });
+        assert_eq!(only_agreement, Err(SignerError::KeyUsage));
+        let no_usage =
+            with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning]);
+        assert_eq!(no_usage, Ok(end));
+    }
+
+    #[test]
+    fn the_certificates_time_is_kept() {
+        let (key, certificate) = self_signed(&PKCS_ED25519, signer_params("signer"));
+        // 2026-01-01T00:00:00Z and 2029-12-31T23:59:59Z.
+        let (not_before, not_after) = (UnixTime(1_767_225_600), UnixTime(1_893_455_999));
+        let at = |now: u64| {
+            Signer::from_pkcs8(UnixTime(now), &key, &certificate).map(|signer| signer.not_after())
+        };
+        let early = SignError::NotYetValid { not_before };
+        assert_eq!(at(not_before.0 - 1), Err(early.clone().into()));
+        assert_eq!(at(not_before.0), Ok(not_after));
+        assert_eq!(at(not_after.0), Ok(not_after));
+        let late = SignError::Expired { not_after };
+        assert_eq!(at(not_after.0 + 1), Err(late.clone().into()));
+        // The same of one that was loaded in time.
+        let signer = Signer::from_pkcs8(NOW, &key, &certificate).unwrap();
+        let sign = |now| signer.sign(UnixTime(now), SignatureAlgorithm::Ed25519, b"x");
+        assert_eq!(sign(not_before.0 - 1), Err(early));
+        assert!(sign(not_after.0).is_ok());
+        assert_eq!(sign(not_after.0 + 1), Err(late));
+    }
+
+    #[test]
+    fn a_key_signs_with_its_own_algorithms_only() {
+        for (key, own) in [
+            (&PKCS_ECDSA_P256_SHA256, SignatureAlgorithm::EcdsaSha256),
+            (&PKCS_ECDSA_P384_SHA384, SignatureAlgorithm::EcdsaSha384),
+            (&PKCS_ED25519, SignatureAlgorithm::Ed25519),
+        ] {
+            let signer = local_signer(key);
+            assert_eq!(signer.algorithms(), [own]);
+            for algorithm in SignatureAlgorithm::ALL {
+                let signed = signer.sign(NOW, algorithm, b"x");
+                assert_eq!(signed.is_ok(), algorithm == own);
+                if algorithm != own {
+                    assert_eq!(signed, Err(SignError::Algorithm(algorithm)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let (key, certificate) = self_signed(&PKCS_ED25519, signer_params("signer"));
+        let signer = Signer::from_pkcs8(NOW, &key, &certificate).unwrap();
+        let pair = Pkcs8Key::new(&key).unwrap();
+        assert_eq!(
+            format!("{pair:?}"),
+            "Pkcs8Key { algorithms: [Ed25519], .. }"
+        );
+        assert_eq!(
+            format!("{signer:?}"),
+            "Signer { algorithms: [Ed25519], not_before: UnixTime(1767225600), not_after: UnixTime(1893455999), .. }"
+        );
+    }
+}

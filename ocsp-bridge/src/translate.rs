@@ -208,3 +208,153 @@ const fn expired(end: UnixTime) -> CertStatus {
         reason: RevocationReason::CessationOfOperation,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::BlockTime;
+
+    use super::*;
+    use crate::fixture::{NOW, hash};
+
+    /// A minute before now.
+    const BLOCK: BlockTime = BlockTime((NOW.0 - 60) * 1_000 + 500);
+
+    fn finding(status: Status, not_after: Option<u64>) -> Finding {
+        Finding {
+            look_up: LookUp::Found {
+                hash: hash(1),
+                status,
+                not_after: not_after.map(UnixTime),
+            },
+            block_time: Some(BLOCK),
+            fresh_until: None,
+        }
+    }
+
+    fn single(finding: &Finding) -> Option<Single> {
+        match Policy::default().translate(NOW, finding) {
+            Translation::Answer { single, .. } => Some(single),
+            Translation::Foreign | Translation::Stale => None,
+        }
+    }
+
+    #[test]
+    fn the_table_of_statuses() {
+        use RevocationReason::{
+            CaCompromise, CertificateHold, CessationOfOperation, Superseded, Unspecified,
+        };
+        let revoked = |time, reason| {
+            let time = UnixTime(time);
+            CertStatus::Revoked { time, reason }
+        };
+        let at = BlockTime(7_999);
+        let future = BlockTime((NOW.0 + 9) * 1_000);
+        let (past, later) = (Some(NOW.0 - 1), Some(NOW.0 + 1_000));
+        for (status, not_after, expected) in [
+            (Status::Valid, None, CertStatus::Good),
+            (Status::Valid, later, CertStatus::Good),
+            (Status::Valid, Some(NOW.0), CertStatus::Good),
+            // The ledger has not noticed yet.
+            (
+                Status::Valid,
+                past,
+                revoked(NOW.0 - 1, CessationOfOperation),
+            ),
+            (
+                Status::Expired,
+                past,
+                revoked(NOW.0 - 1, CessationOfOperation),
+            ),
+            (Status::Expired, later, revoked(NOW.0, CessationOfOperation)),
+            (
+                Status::Expired,
+                None,
+                revoked(NOW.0 - 60, CessationOfOperation),
+            ),
+            (
+                Status::Suspended { since: at },
+                None,
+                revoked(7, CertificateHold),
+            ),
+            (
+                Status::Revoked {
+                    reason: CaCompromise,
+                    time: at,
+                },
+                past,
+                revoked(7, CaCompromise),
+            ),
+            (
+                Status::Revoked {
+                    reason: Unspecified,
+                    time: future,
+                },
+                None,
+                revoked(NOW.0, Unspecified),
+            ),
+            (
+                Status::Superseded { by: hash(2) },
+                None,
+                revoked(NOW.0 - 60, Superseded),
+            ),
+        ] {
+            let single = single(&finding(status, not_after)).unwrap();
+            assert_eq!(single.status, expected, "{status:?} {not_after:?}");
+            assert_eq!(single.this_update, UnixTime(NOW.0 - 60));
+            assert_eq!(single.cert_hash, Some(hash(1)));
+        }
+        assert_eq!(single(&finding(Status::NotRecorded, None)), None);
+    }
+
+    #[test]
+    fn an_answer_lasts_as_long_as_the_shortest_of_its_reasons() {
+        let next = |policy: &Policy, finding: &Finding| match policy.translate(NOW, finding) {
+            Translation::Answer { single, .. } => Some(single.next_update.0 - NOW.0),
+            Translation::Foreign | Translation::Stale => None,
+        };
+        let policy = Policy::default();
+        let valid = finding(Status::Valid, None);
+        let until = |seconds| Finding {
+            fresh_until: Some(UnixTime(NOW.0 + seconds)),
+            ..valid.clone()
+        };
+        let block = |seconds| Policy {
+            max_block_age: Some(Duration::from_secs(seconds)),
+            ..policy.clone()
+        };
+        let lifetime = |lifetime| Policy {
+            lifetime,
+            ..policy.clone()
+        };
+        assert_eq!(next(&policy, &valid), Some(60));
+        assert_eq!(next(&policy, &until(10)), Some(10));
+        assert_eq!(next(&policy, &until(100)), Some(60));
+        assert_eq!(next(&policy, &until(0)), None);
+        assert_eq!(next(&block(70), &valid), Some(10));
+        assert_eq!(next(&block(60), &valid), None);
+        assert_eq!(next(&lifetime(Duration::ZERO), &valid), Some(2));
+        assert!(next(&lifetime(Duration::MAX), &valid).is_some());
+        // `good` ends with the certificate, and with nothing else does.
+        assert_eq!(
+            next(&policy, &finding(Status::Valid, Some(NOW.0 + 9))),
+            Some(10)
+        );
+        let held = Status::Suspended { since: BLOCK };
+        assert_eq!(next(&policy, &finding(held, Some(NOW.0 + 9))), Some(60));
+    }
+
+    #[test]
+    fn this_update_is_never_later_than_now() {
+        for (block_time, expected) in [
+            (None, NOW),
+            (Some(BlockTime((NOW.0 + 5) * 1_000)), NOW),
+            (Some(BlockTime((NOW.0 - 5) * 1_000)), UnixTime(NOW.0 - 5)),
+        ] {
+            let finding = Finding {
+                block_time,
+                ..finding(Status::Valid, None)
+            };
+            assert_eq!(single(&finding).unwrap().this_update, expected);
+        }
+    }
+}
