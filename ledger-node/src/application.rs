@@ -1,5 +1,6 @@
 //! The ledger's state machine over the store, as the engine drives it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::store::Store;
 /// How far the newest block may be ahead of the clock before the log says so, in milliseconds.
 const CLOCK_BEHIND: u64 = 60_000;
 
-type Listener = Box<dyn Fn(Height) + Send + Sync>;
+type Listener = Arc<dyn Fn(Height) + Send + Sync>;
 
 /// Tells whoever listens that a block is durable.
 pub(crate) struct Commits {
@@ -36,21 +37,29 @@ impl Commits {
         self.head.subscribe()
     }
 
-    pub(crate) fn listen(&self, listener: Listener) {
+    pub(crate) fn listen(&self, listener: Box<dyn Fn(Height) + Send + Sync>) {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(listener);
+            .push(Arc::from(listener));
     }
 
+    /// The block is durable by now: whatever a listener does, it must not look like a failure of the
+    /// store. The lock is not held while they run, since one may register another.
     fn tell(&self, height: Height) {
         self.head.send_replace(height);
-        let listeners = self
+        let listeners: Vec<Listener> = self
             .listeners
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for listener in listeners.iter() {
-            listener(height);
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for listener in listeners {
+            if catch_unwind(AssertUnwindSafe(|| listener(height))).is_err() {
+                tracing::error!(
+                    %height,
+                    "a listener for commits panicked; the block is committed all the same, and the listener will be called again"
+                );
+            }
         }
     }
 }

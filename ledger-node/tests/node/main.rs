@@ -3,5 +3,6 @@
 mod consortium;
 mod crash;
 mod lifecycle;
+mod listeners;
 mod load;
 mod reopening;
