@@ -54,8 +54,8 @@ pub struct EndpointEvent(pub(crate) EndpointEventKind);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum EndpointEventKind {
-    /// No longer half open.
-    Established,
+    /// No longer half open: the peer has authenticated, or failed to.
+    Settled,
     /// Over: nothing may be routed to it any more.
     Drained,
 }
@@ -218,7 +218,7 @@ impl Endpoint {
     /// Takes what [`IkeSa::poll_endpoint_event`] returned.
     pub fn handle_event(&mut self, sa: SaHandle, event: EndpointEvent) {
         match event.0 {
-            EndpointEventKind::Established => {
+            EndpointEventKind::Settled => {
                 if let Some(entry) = self.entries.get_mut(&sa)
                     && entry.half_open
                 {

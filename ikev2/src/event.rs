@@ -9,7 +9,7 @@ use crate::auth::{CertificateDer, Identification};
 use crate::child::{ChildHandle, ChildSa, RemoveReason};
 use crate::error::Error;
 use crate::negotiate::IkeSuite;
-use crate::wire::{NotifyType, TrafficSelector};
+use crate::wire::{CertEncoding, NotifyType, Payloads, TrafficSelector};
 
 /// Who sent the IKE_SA_INIT request of an IKE SA.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -107,6 +107,9 @@ pub enum Event {
     /// The peer has proven possession of the key of its certificate, and its identity is in that
     /// certificate. Decide, and call [`IkeSa::admit`](crate::IkeSa::admit).
     PeerPresented(Box<PresentedPeer>),
+    /// The peer's IKE_AUTH request was authentic, but did not prove the peer: what it claimed, for
+    /// the log and nothing else. `Lost`, which says what did not hold, comes next. Responder only.
+    PeerUnproven(Box<UnprovenPeer>),
     /// The IKE SA stands.
     Established(Box<IkeSaInfo>),
     /// A child SA stands: install these keys.
@@ -171,6 +174,32 @@ impl PresentedPeer {
     /// How long the verdict may take; after that the peer is denied.
     pub fn within(&self) -> Duration {
         self.within
+    }
+}
+
+/// What a peer claimed without proving it. Anybody can claim anything.
+#[derive(Clone, Debug)]
+pub struct UnprovenPeer {
+    /// IDi, if there was a well-formed one.
+    pub identity: Option<Identification>,
+    /// The first certificate, if there was one: perhaps not one at all.
+    pub end_entity: Option<CertificateDer>,
+    /// Where the request came from.
+    pub path: Path,
+}
+
+impl UnprovenPeer {
+    pub(crate) fn read(payloads: &Payloads<'_>, path: Path) -> Self {
+        let first = payloads
+            .certs()
+            .find(|cert| cert.encoding == CertEncoding::X509_SIGNATURE);
+        Self {
+            identity: payloads
+                .id_i()
+                .and_then(|id| Identification::decode(id.kind, id.value).ok()),
+            end_entity: first.map(|cert| CertificateDer::from(cert.value)),
+            path,
+        }
     }
 }
 

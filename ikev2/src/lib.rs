@@ -134,7 +134,7 @@ pub use error::{
 };
 pub use event::{
     DenyReason, Event, Grant, IkeSaInfo, Lease, LostReason, MAX_DNS, NonEspMarker, Path, Phase,
-    PresentedPeer, Role, Transmit, Verdict, WakeReason, Wakeup,
+    PresentedPeer, Role, Transmit, UnprovenPeer, Verdict, WakeReason, Wakeup,
 };
 pub use negotiate::{Cipher, EspProposal, IkeProposal, IkeSuite};
 pub use sa::IkeSa;

@@ -172,6 +172,8 @@ impl Closed {
         core.emit(Event::Lost(reason));
         let linger = core.common().lifetimes.linger;
         if core.window.is_answering() && !linger.is_zero() {
+            // It only answers what comes again: no reason to ask others for cookies.
+            core.tell_endpoint(EndpointEventKind::Settled);
             return Self::Lingering {
                 until: later(now, linger),
             };

@@ -73,7 +73,7 @@ impl Established {
             lease,
             child,
         } = newborn;
-        core.tell_endpoint(EndpointEventKind::Established);
+        core.tell_endpoint(EndpointEventKind::Settled);
         core.start_keepalive(now);
         core.emit(Event::Established(Box::new(IkeSaInfo {
             identity: identity.clone(),

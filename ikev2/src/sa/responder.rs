@@ -11,7 +11,7 @@ use super::{State, later};
 use crate::config::ResponderConfig;
 use crate::crypto::{CryptoError, SecretBytes};
 use crate::error::{AcceptRefusal, Error, PeerIncompatible, PeerMisbehaved};
-use crate::event::{LostReason, Path, Role, WakeReason, Wakeup};
+use crate::event::{Event, LostReason, Path, Role, UnprovenPeer, WakeReason, Wakeup};
 use crate::exchange::auth::{ProvenPeer, Signed, prove_peer};
 use crate::exchange::child::{ChildOffer, Nonces};
 use crate::exchange::init::{self, NONCE_LEN};
@@ -144,7 +144,13 @@ impl InitAnswered {
     ) -> State {
         // From here on messages go to where this one came from, port 4500 perhaps (RFC 7296 §2.23).
         core.path = path;
-        match opened.and_then(|opened| self.read(core, &opened)) {
+        let read = opened.and_then(|opened| {
+            self.read(core, &opened).inspect_err(|_| {
+                let claim = UnprovenPeer::read(&opened.payloads, path);
+                core.emit(Event::PeerUnproven(Box::new(claim)));
+            })
+        });
+        match read {
             Ok((peer, offer)) => {
                 let side = ResponderSide {
                     config: self.config,

@@ -228,6 +228,34 @@ fn an_identity_that_is_not_in_the_certificate_is_refused_before_anybody_is_asked
         "{:?}",
         pair.responder.lost()
     );
+    // The log gets what was claimed, before the reason.
+    let claimed = pair
+        .responder
+        .events
+        .iter()
+        .find_map(|(_, _, event)| match event {
+            Event::PeerUnproven(claimed) => Some(claimed),
+            _ => None,
+        });
+    let claimed = claimed.expect("what was claimed");
+    assert_eq!(
+        claimed
+            .identity
+            .as_ref()
+            .map(ToString::to_string)
+            .as_deref(),
+        Some("other.example")
+    );
+    let certificate = claimed.end_entity.as_ref().expect("a certificate");
+    assert_eq!(certificate.as_bytes(), henb.certificate);
+    // What only lingers to answer again counts as half open no more.
+    assert_eq!(
+        (
+            pair.responder.endpoint.half_open(),
+            pair.responder.endpoint.open()
+        ),
+        (0, 1)
+    );
 }
 
 #[test]
