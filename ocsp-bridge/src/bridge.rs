@@ -100,26 +100,22 @@ impl Bridge {
             follower.follow(changes, tell).await;
         });
         for (listener, address) in listeners {
-            let serving = http::serve(Arc::clone(&service), listener, until(stopped.clone()));
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%address, %error, "a listener ended");
-                }
-            });
+            tracing::info!(%address, "OCSP over HTTP listening");
+            tasks.spawn(http::serve(
+                Arc::clone(&service),
+                listener,
+                until(stopped.clone()),
+            ));
         }
         if let Some((listener, address)) = operations {
+            tracing::info!(%address, "metrics, health and readiness listening");
             let readiness = readiness(&source, &responder, &stopping);
-            let serving = http::serve_operations(
+            tasks.spawn(http::serve_operations(
                 listener,
                 Arc::clone(&metrics),
                 readiness,
                 until(stopped.clone()),
-            );
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%address, %error, "the listener for metrics ended");
-                }
-            });
+            ));
         }
         tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {

@@ -17,7 +17,6 @@ mod respond;
 mod route;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,17 +99,14 @@ impl Service {
 
 /// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way.
 ///
-/// # Errors
-///
-/// Those of the listener's address; nothing that a client does is an error here.
+/// Nothing that a client does ends it.
 pub async fn serve(
     service: Arc<Service>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
+) {
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tracing::info!(address = %listener.local_addr()?, "OCSP over HTTP listening");
     tokio::pin!(shutdown);
     loop {
         let (stream, client) = tokio::select! {
@@ -169,7 +165,6 @@ pub async fn serve(
         .metrics
         .connections
         .set(gauge(service.connections.len()));
-    Ok(())
 }
 
 fn gauge(value: usize) -> i64 {
@@ -177,7 +172,7 @@ fn gauge(value: usize) -> i64 {
 }
 
 /// How long requests that are under way may take to finish when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long to wait after the system refused a connection, for instance for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub enum AccessPolicy {
     /// Nothing.
     Off = 0,
-    /// What was not answered by a signed OCSP response: at most [`FAILURES_PER_SECOND`] lines in a second.
+    /// What was not answered by a signed OCSP response: at most 50 lines in a second.
     #[default]
     Failures = 1,
     /// Every request.

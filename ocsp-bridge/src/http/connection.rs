@@ -34,6 +34,8 @@ impl Serving {
             .timer(TokioTimer::new())
             .header_read_timeout(service.limits.head)
             .max_buf_size(MAX_HEAD)
+            // A client that has sent all it wants to, and says so, still gets its answer.
+            .half_close(true)
             .serve_connection(
                 TokioIo::new(stream),
                 service_fn(|request| async move {

@@ -26,17 +26,12 @@ pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 ///
 /// `/health` says that the process serves; `/ready` says whether a load balancer should send requests: 503
 /// with the reasons while the ledger is out of reach, the signer is unusable, or the process stops.
-///
-/// # Errors
-///
-/// Those of the listener's address.
 pub async fn serve_operations(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "metrics, health and readiness listening");
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
@@ -50,7 +45,7 @@ pub async fn serve_operations(
             Ok::<_, io::Error>((slot, stream))
         };
         let (slot, stream) = tokio::select! {
-            () = &mut shutdown => return Ok(()),
+            () = &mut shutdown => return,
             accepted = accepted => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {

@@ -1,0 +1,8 @@
+//! The HTTP side and the whole bridge, over loopback.
+
+mod bad_input;
+mod bridge;
+mod limits;
+mod program;
+mod semantics;
+mod stage;
