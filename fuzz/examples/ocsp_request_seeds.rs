@@ -1,0 +1,24 @@
+//! Writes the seeds of the target `ocsp_request` into `corpus/ocsp_request`: the requests of the bridge's own table.
+//!
+//! `cargo run --example ocsp_request_seeds`, in this folder, after that table has changed.
+
+use std::path::Path;
+use std::{fs, io};
+
+#[path = "../../ocsp-bridge/src/request/cases.rs"]
+mod cases;
+
+fn main() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/ocsp_request");
+    fs::create_dir_all(&folder)?;
+    for case in cases::all() {
+        let name = match case.expect {
+            cases::Expect::Answer(_) => format!("answered-{}", case.name),
+            cases::Expect::Malformed(_) | cases::Expect::Unauthorized(_) => {
+                format!("refused-{}", case.name)
+            }
+        };
+        fs::write(folder.join(name + ".seed"), case.octets)?;
+    }
+    Ok(())
+}
