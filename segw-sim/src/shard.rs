@@ -297,6 +297,7 @@ impl Shard {
                 peer: None,
                 established: None,
                 closing: None,
+                claimed: None,
                 refused: false,
             },
         );
@@ -345,6 +346,11 @@ impl Shard {
     fn handle_event(&mut self, now: Instant, handle: SaHandle, event: Event) {
         match event {
             Event::PeerPresented(peer) => self.presented(now, handle, &peer),
+            Event::PeerUnproven(claimed) => {
+                if let Some(entry) = self.sas.get_mut(&handle) {
+                    entry.claimed = Some(claimed);
+                }
+            }
             Event::Established(info) => self.established(now, handle, &info),
             Event::ChildInstalled(child, sa) => self.install(handle, child, &sa),
             Event::ChildRemoved(child, _) => self.remove_child(handle, child),

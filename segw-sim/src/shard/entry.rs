@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use ikev2::IkeSa;
 use ikev2::auth::Identification;
+use ikev2::{IkeSa, UnprovenPeer};
 use ledger::CertificateHash;
 
 use crate::admission::Refusal;
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     /// The earliest entry in the queue of deadlines.
     pub(super) armed: Option<Instant>,
     pub(super) peer: Option<Peer>,
+    /// What a peer said of itself that did not prove it: for the log.
+    pub(super) claimed: Option<Box<UnprovenPeer>>,
     pub(super) established: Option<Instant>,
     pub(super) closing: Option<CloseCause>,
     pub(super) refused: bool,
@@ -40,15 +42,27 @@ impl Entry {
     }
 
     pub(super) fn identity(&self) -> String {
+        let claimed = || {
+            let identity = self.claimed.as_ref()?.identity.as_ref()?;
+            Some(format!("{identity} (unproven)"))
+        };
         self.peer
             .as_ref()
-            .map_or_else(|| "unproven".to_owned(), |peer| peer.identity.to_string())
+            .map(|peer| peer.identity.to_string())
+            .or_else(claimed)
+            .unwrap_or_else(|| "unproven".to_owned())
     }
 
     pub(super) fn certificate(&self) -> String {
+        let claimed = || {
+            let certificate = self.claimed.as_ref()?.end_entity.as_ref()?;
+            Some(CertificateHash::of(certificate.as_bytes()))
+        };
         self.peer
             .as_ref()
-            .map_or_else(String::new, |peer| peer.hash.to_string())
+            .map(|peer| peer.hash)
+            .or_else(claimed)
+            .map_or_else(String::new, |hash| hash.to_string())
     }
 
     pub(super) fn inner_address(&self) -> Option<IpAddr> {
