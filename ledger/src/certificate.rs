@@ -9,6 +9,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
 use crate::algorithm::{AlgorithmError, KeyKind, SignatureKind, verification};
+use crate::cert_id::unsigned;
 use crate::hash::{CertificateHash, KeyHash, NameHash};
 
 /// The longest certificate, in octets of DER.
@@ -82,6 +83,7 @@ pub enum CertificateError {
 pub struct ParsedCertificate<'a> {
     der: &'a [u8],
     tbs: &'a [u8],
+    serial: &'a [u8],
     issuer: &'a [u8],
     subject: &'a [u8],
     spki: &'a [u8],
@@ -144,10 +146,11 @@ impl<'a> ParsedCertificate<'a> {
                 identified |= !text.trim().is_empty();
             }
         }
-        let [tbs, issuer, subject, spki] = raw_parts(der).map_err(CertificateError::Der)?;
+        let [tbs, serial, issuer, subject, spki] = raw_parts(der).map_err(CertificateError::Der)?;
         Ok(Self {
             der,
             tbs,
+            serial,
             issuer,
             subject,
             spki,
@@ -169,6 +172,28 @@ impl<'a> ParsedCertificate<'a> {
     #[must_use]
     pub fn hash(&self) -> CertificateHash {
         CertificateHash::of(self.der)
+    }
+
+    /// Its serial number: the octets as an unsigned number, without leading zeros but at least one.
+    #[must_use]
+    pub fn serial(&self) -> &'a [u8] {
+        unsigned(self.serial)
+    }
+
+    /// Its DER subject, as it stands there.
+    #[must_use]
+    pub const fn subject(&self) -> &'a [u8] {
+        self.subject
+    }
+
+    /// Its public key: the content of `subjectPublicKey` without the octet of unused bits.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        self.certificate
+            .tbs_certificate()
+            .subject_public_key_info()
+            .subject_public_key
+            .raw_bytes()
     }
 
     /// The hash of its public key.
@@ -280,13 +305,7 @@ impl<'a> ParsedCertificate<'a> {
         let Some(algorithm) = verification(key, signature) else {
             return false;
         };
-        let key = issuer
-            .certificate
-            .tbs_certificate()
-            .subject_public_key_info()
-            .subject_public_key
-            .raw_bytes();
-        UnparsedPublicKey::new(algorithm, key)
+        UnparsedPublicKey::new(algorithm, issuer.public_key())
             .verify(self.tbs, self.certificate.signature().raw_bytes())
             .is_ok()
     }
@@ -359,8 +378,9 @@ fn text(value: &der::Any) -> Option<&str> {
     }
 }
 
-/// The raw octets of tbsCertificate, issuer, subject and subjectPublicKeyInfo.
-fn raw_parts(der: &[u8]) -> der::Result<[&[u8]; 4]> {
+/// The raw octets of tbsCertificate, the serial number's content, issuer, subject and
+/// subjectPublicKeyInfo.
+fn raw_parts(der: &[u8]) -> der::Result<[&[u8]; 5]> {
     let missing = || der::Error::from(der::ErrorKind::Failed);
     let tbs = *children(der)?.first().ok_or_else(missing)?;
     let fields = children(tbs)?;
@@ -372,7 +392,15 @@ fn raw_parts(der: &[u8]) -> der::Result<[&[u8]; 4]> {
     let first = fields.first().ok_or_else(missing)?;
     let skip = usize::from(Tag::peek(&SliceReader::new(first)?)? == version);
     let field = |index: usize| fields.get(skip + index).copied().ok_or_else(missing);
-    Ok([tbs, field(2)?, field(4)?, field(5)?])
+    let mut serial = SliceReader::new(field(0)?)?;
+    let length = Header::decode(&mut serial)?.length();
+    Ok([
+        tbs,
+        serial.read_slice(length)?,
+        field(2)?,
+        field(4)?,
+        field(5)?,
+    ])
 }
 
 /// The elements inside one constructed element.

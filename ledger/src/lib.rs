@@ -7,7 +7,8 @@
 //! - [`rule`]: what a submitted certificate must satisfy, each rule with the [`Refusal`] it leads to;
 //! - [`Block`] and [`apply`]: the state transition. Time comes from the block, never from the machine;
 //! - [`State`]: what a store must offer so that [`apply`] can run over it ([`MemoryState`] is one);
-//! - [`Inquiry`], [`StatusAnswer`], [`StatusEvent`]: what relying parties ask, and what they are told.
+//! - [`Inquiry`], [`StatusAnswer`], [`StatusEvent`]: what relying parties ask, and what they are told;
+//! - [`CertId`] and [`cert_ids`]: the names by which OCSP knows recorded certificates.
 //!
 //! There is no input or output here, no clock and no randomness: the same blocks give the same
 //! state, the same outcomes and the same events everywhere.
@@ -43,6 +44,7 @@ mod algorithm;
 mod answer;
 mod apply;
 mod block;
+mod cert_id;
 mod certificate;
 mod codec;
 #[cfg(test)]
@@ -60,6 +62,10 @@ pub use algorithm::{AlgorithmError, KeyKind, SignatureKind};
 pub use answer::{EventPage, Inquiry, InquiryError, StatusAnswer, StatusEvent};
 pub use apply::{Applied, ApplyError, Context, ValidateError, apply, validate};
 pub use block::{Block, BlockError, Header, MAX_BLOCK_TRANSACTIONS};
+pub use cert_id::{
+    CertId, CertIdAnswer, CertIdError, CertIdIndex, HashAlgorithm, IssuerId,
+    MAX_CERTIFICATES_PER_CERT_ID, cert_ids, issuer_ids,
+};
 pub use certificate::{CertificateError, MAX_CERTIFICATE, ParsedCertificate};
 pub use codec::{DecodeError, MAX_BATCH, MAX_TRANSACTION};
 pub use genesis::{Chain, Genesis, GenesisError, Parameters};

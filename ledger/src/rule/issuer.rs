@@ -1,10 +1,12 @@
 //! `unknown-issuer` and `bad-signature`: who signed the certificate, and whether that verifies.
 
+use std::collections::HashSet;
+
 use crate::apply::{Context, ValidateError};
 use crate::certificate::ParsedCertificate;
 use crate::outcome::Refusal;
 use crate::record::{Class, Record, Status};
-use crate::state::{MAX_AUTHORITIES_PER_NAME, State};
+use crate::state::{MAX_AUTHORITIES_PER_NAME, State, StateError};
 
 /// Gives how many authorities may stand below this certificate, if it is an authority and that is
 /// limited.
@@ -35,6 +37,29 @@ pub(super) fn check(
         (Some(own), Some(inherited)) => Some(own.min(inherited)),
         (limit, None) | (None, limit) => limit,
     })
+}
+
+/// The recorded authorities whose key verifies an issued certificate, whatever their status is by now.
+/// Several of them have one key as a rule.
+pub(crate) fn signers(
+    certificate: &ParsedCertificate<'_>,
+    state: &dyn State,
+) -> Result<Vec<Record>, StateError> {
+    let mut records = Vec::new();
+    for hash in state.authorities_named(&certificate.issuer_hash(), MAX_AUTHORITIES_PER_NAME)? {
+        records.extend(state.record(&hash)?);
+    }
+    // Of every key the first authority: they are one issuer.
+    let mut keys = HashSet::new();
+    records.retain(|record| keys.insert(record.key));
+    // The signer is among them, or the certificate would not be recorded: with one there is no doubt.
+    if records.len() > 1 {
+        records.retain(|record| {
+            ParsedCertificate::parse(&record.certificate)
+                .is_ok_and(|issuer| certificate.is_signed_by(&issuer))
+        });
+    }
+    Ok(records)
 }
 
 /// The recorded authority that signed the certificate.

@@ -13,6 +13,7 @@ mod usage;
 mod validity;
 
 pub(crate) use endorsement::check as check_endorsement;
+pub(crate) use issuer::signers;
 
 use crate::apply::{Context, ValidateError};
 use crate::hash::CertificateHash;
