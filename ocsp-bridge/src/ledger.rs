@@ -4,6 +4,7 @@ mod index;
 mod resolved;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ledger::Status;
@@ -58,6 +59,8 @@ pub struct LedgerSource {
     resolved: Resolved,
     room: Semaphore,
     metrics: Arc<Metrics>,
+    /// Whether the last look-up had an answer: the log tells when that changes, not each time.
+    answers: AtomicBool,
 }
 
 impl LedgerSource {
@@ -77,6 +80,7 @@ impl LedgerSource {
             room: Semaphore::new(config.look_ups.clamp(1, Semaphore::MAX_PERMITS)),
             index: Index::new(config.nodes, config.deadline, config.hedge_after)?,
             metrics,
+            answers: AtomicBool::new(true),
         })
     }
 
@@ -169,6 +173,14 @@ impl Source for LedgerSource {
     fn look_up<'a>(&'a self, id: &'a CertId<'a>) -> BoxFuture<'a, Result<Finding, Unavailable>> {
         Box::pin(async move {
             let found = self.find(id).await;
+            let answered_before = self.answers.swap(found.is_ok(), Ordering::Relaxed);
+            match &found {
+                Ok(_) if !answered_before => tracing::info!("the ledger answers look-ups again"),
+                Err(error) if answered_before => {
+                    tracing::warn!(%error, "a look-up has no answer: tryLater is said until one has");
+                }
+                _ => {}
+            }
             self.metrics.looked_up(match &found {
                 Ok(finding) => match &finding.look_up {
                     LookUp::Ambiguous { .. } => "ambiguous",
