@@ -8,7 +8,7 @@ use ledger::{Genesis, Member, MemberKey, Parameters, Roles};
 use ledger_node::config::Config;
 use ledger_node::{Clock as _, Node, SystemClock, key};
 
-use super::{Done, Failure, InitArgs, failure, say};
+use super::{Done, Failure, InitArgs, failure, say, say_json};
 
 /// The configuration file's name in the node's folder.
 const CONFIG: &str = "node.toml";
@@ -52,6 +52,16 @@ pub(super) fn init(args: InitArgs) -> Done {
     write(CONFIG, Config::template())?;
     let config = Config::read(&config_file(folder)).map_err(failure)?;
     Node::create(&config.node(), &genesis).map_err(failure)?;
+    if args.json {
+        say_json(&serde_json::json!({
+            "chain": genesis.chain_id(),
+            "name": genesis.name,
+            "member": args.member,
+            "folder": folder,
+            "key": key_file,
+        }))?;
+        return Ok(true);
+    }
     say(format_args!(
         "chain {} \"{}\" begins in {}: member {} with all roles, its key is {}\n\
          next: ledger-node run --dir {}",

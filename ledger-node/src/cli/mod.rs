@@ -83,6 +83,9 @@ struct InitArgs {
     /// The chain's name, for people.
     #[arg(long, value_name = "NAME", default_value = "ledgate")]
     chain: String,
+    /// One JSON object in place of text.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -95,6 +98,9 @@ struct RunArgs {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
+    /// The line on standard output that says where the API listens, as a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Done, Failure, LogFormat, RunArgs, failure, init, say};
+use super::{Done, Failure, LogFormat, RunArgs, failure, init, say, say_json};
 
 pub(super) async fn run(args: RunArgs) -> Done {
     let file = match (&args.place.dir, args.place.config) {
@@ -33,10 +33,18 @@ pub(super) async fn run(args: RunArgs) -> Done {
         })?;
         let address = listener.local_addr().map_err(failure)?;
         let head = node.head().map_err(failure)?;
-        say(format_args!(
-            "ledger-node is ready at http://{address}, height {}",
-            head.height
-        ))?;
+        if args.json {
+            say_json(&serde_json::json!({
+                "url": format!("http://{address}"),
+                "chain": node.chain(),
+                "height": head.height,
+            }))?;
+        } else {
+            say(format_args!(
+                "ledger-node is ready at http://{address}, height {}",
+                head.height
+            ))?;
+        }
         tracing::info!(%address, height = head.height.0, "the node is ready");
         node.serve(listener, stop).await.map_err(failure)
     }

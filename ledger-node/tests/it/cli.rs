@@ -440,3 +440,26 @@ fn a_node_that_is_not_there_is_named() {
     let (_, err) = ended(&["status", &hash, "--node", "ftp://x"], 1);
     assert!(err.contains("not a URL such as"), "{err}");
 }
+
+#[test]
+fn init_tells_a_machine_where_everything_is() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("ledger");
+    let (out, _) = ended(
+        &[
+            "init",
+            "--dir",
+            path(&folder),
+            "--member",
+            "acme",
+            "--organisation",
+            "Acme",
+            "--json",
+        ],
+        0,
+    );
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["member"], "acme");
+    assert_eq!(told["chain"].as_str().map(str::len), Some(64));
+    assert!(Path::new(told["key"].as_str().unwrap()).is_file());
+}
