@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ledger::{
-    Block, CertificateHash, Chain, ChainId, Genesis, Head, Height, Inquiry, Member,
-    SignedTransaction, State as _, StatusAnswer,
+    Block, CertId, CertIdAnswer, CertIdIndex, CertificateHash, Chain, ChainId, Genesis, Head,
+    Height, Inquiry, Member, SignedTransaction, State as _, StatusAnswer,
 };
 use ledger_engine::{Engine, EngineStopped, Limits, Pending, Single, SubmitError};
 use tokio::net::TcpListener;
@@ -17,6 +17,7 @@ use crate::application::{Commits, LedgerApplication};
 use crate::clock::Clock;
 use crate::error::{NodeError, ReadError};
 use crate::http;
+use crate::issuer::{IssuerCursor, IssuerPage, MAX_ISSUERS};
 use crate::metrics::Metrics;
 use crate::receipt::Receipt;
 use crate::replica::Replica;
@@ -137,6 +138,12 @@ impl Node {
         Arc::clone(&self.shared.replica) as Arc<dyn Inquiry>
     }
 
+    /// Finds certificates by OCSP CertID in this node's store, in this process.
+    #[must_use]
+    pub fn cert_id_index(&self) -> Arc<dyn CertIdIndex> {
+        Arc::clone(&self.shared.replica) as Arc<dyn CertIdIndex>
+    }
+
     /// The status of a certificate.
     ///
     /// # Errors
@@ -165,6 +172,30 @@ impl Node {
     pub fn certificate(&self, hash: &CertificateHash) -> Result<Option<Vec<u8>>, ReadError> {
         let record = self.snapshot()?.record(hash)?;
         Ok(record.map(|record| record.certificate))
+    }
+
+    /// The certificates with an OCSP CertID.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn certificates_by_cert_id(&self, id: &CertId) -> Result<CertIdAnswer, ReadError> {
+        self.shared.replica.find(id)
+    }
+
+    /// The recorded authorities, at most `limit` ([`MAX_ISSUERS`](crate::MAX_ISSUERS)) of them, from
+    /// the first or from where an earlier page ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn issuers(
+        &self,
+        after: Option<&IssuerCursor>,
+        limit: usize,
+    ) -> Result<IssuerPage, ReadError> {
+        let limit = limit.clamp(1, MAX_ISSUERS);
+        self.shared.replica.issuers(after, limit)
     }
 
     /// The newest block.

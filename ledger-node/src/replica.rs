@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use ledger::{CertificateHash, ChainId, EventPage, Height, Inquiry, InquiryError, StatusAnswer};
+use ledger::{
+    CertId, CertIdAnswer, CertIdIndex, CertificateHash, ChainId, EventPage, Height, Inquiry,
+    InquiryError, StatusAnswer,
+};
 
 use crate::application::Commits;
 use crate::clock::Clock;
 use crate::error::ReadError;
+use crate::issuer::{Issuer, IssuerCursor, IssuerPage};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -20,6 +24,32 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    /// The certificates with a `CertID`.
+    pub(crate) fn find(&self, id: &CertId) -> Result<CertIdAnswer, ReadError> {
+        Ok(self.store.snapshot()?.certificates_by_cert_id(id)?)
+    }
+
+    /// The recorded authorities after a place in their index.
+    pub(crate) fn issuers(
+        &self,
+        after: Option<&IssuerCursor>,
+        limit: usize,
+    ) -> Result<IssuerPage, ReadError> {
+        let snapshot = self.store.snapshot()?;
+        let head = snapshot.newest()?;
+        let now = self.clock.now().max(head.time);
+        let (records, next) = snapshot.authorities(after.map(IssuerCursor::octets), limit)?;
+        let issuers = records
+            .iter()
+            .map(|record| Issuer::new(record, now))
+            .collect::<Result<_, _>>()?;
+        Ok(IssuerPage {
+            issuers,
+            next: next.map(IssuerCursor::new),
+            height: head.height,
+        })
+    }
+
     /// The status of certificates, all as of the same block.
     pub(crate) fn statuses(
         &self,
@@ -46,6 +76,12 @@ impl Replica {
             self.metrics.inquired(&answer.status);
         }
         Ok(answers)
+    }
+}
+
+impl CertIdIndex for Replica {
+    fn certificates_by_cert_id(&self, id: &CertId) -> Result<CertIdAnswer, InquiryError> {
+        Ok(self.find(id)?)
     }
 }
 

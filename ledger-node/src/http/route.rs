@@ -7,13 +7,14 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
-use ledger::{CertificateHash, MAX_TRANSACTION, SignedTransaction};
+use ledger::{CertId, CertificateHash, MAX_TRANSACTION, SignedTransaction};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::{ApiError, Body, json, octets_as};
 use super::message::{HeadAnswer, MembersAnswer, StatusRequest, StatusesAnswer};
 use super::{Server, events};
+use crate::issuer::{IssuerCursor, MAX_ISSUERS};
 use crate::node::Node;
 
 /// The most hashes in one `POST /v1/status`.
@@ -80,6 +81,14 @@ async fn dispatch(server: &Server, request: Request<Incoming>) -> (&'static str,
         ),
         "/v1/head" => ("head", read(head)),
         "/v1/members" => ("members", read(members)),
+        "/v1/issuers" => (
+            "issuers",
+            if reads {
+                issuers(node, request.uri().query().unwrap_or_default())
+            } else {
+                Err(ApiError::method(GET))
+            },
+        ),
         "/v1/health" => ("health", read(health)),
         "/v1/ready" => ("ready", read(ready)),
         "/metrics" => ("metrics", read(metrics)),
@@ -98,6 +107,15 @@ async fn dispatch(server: &Server, request: Request<Incoming>) -> (&'static str,
                     "certificate",
                     if reads {
                         certificate(node, hash)
+                    } else {
+                        Err(ApiError::method(GET))
+                    },
+                )
+            } else if let Some(id) = other.strip_prefix("/v1/certid/") {
+                (
+                    "certid",
+                    if reads {
+                        cert_id(node, id)
                     } else {
                         Err(ApiError::method(GET))
                     },
@@ -155,6 +173,39 @@ fn certificate(node: &Node, hash: &str) -> Answer {
             format!("no certificate with the hash {hash} is recorded"),
         )),
     }
+}
+
+fn cert_id(node: &Node, id: &str) -> Answer {
+    let id: CertId = id.parse().map_err(|error| {
+        ApiError::bad_request("bad-cert-id", format!("the CertID in the path: {error}"))
+    })?;
+    Ok(json(StatusCode::OK, &node.certificates_by_cert_id(&id)?))
+}
+
+fn issuers(node: &Node, query: &str) -> Answer {
+    let bad = |detail: String| ApiError::bad_request("bad-query", detail);
+    let (mut after, mut limit) = (None, MAX_ISSUERS);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("after", value)) => {
+                let cursor: IssuerCursor = value
+                    .parse()
+                    .map_err(|error| bad(format!("after: {error}")))?;
+                after = Some(cursor);
+            }
+            Some(("limit", value)) => {
+                limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=MAX_ISSUERS).contains(limit))
+                    .ok_or_else(|| {
+                        bad(format!("limit: expected a number from 1 to {MAX_ISSUERS}"))
+                    })?;
+            }
+            _ => return Err(bad("expected after=CURSOR and limit=NUMBER".to_owned())),
+        }
+    }
+    Ok(json(StatusCode::OK, &node.issuers(after.as_ref(), limit)?))
 }
 
 async fn transaction(node: &Node, request: Request<Incoming>) -> Answer {

@@ -52,8 +52,8 @@ impl Store {
         folder.finish()
     }
 
-    /// Opens the ledger in a folder, and checks that its newest block is the head's and follows the
-    /// one before.
+    /// Opens the ledger in a folder, brings an older format up to date, and checks that the newest
+    /// block is the head's and follows the one before.
     pub(crate) fn open(folder: &Path, history: u64) -> Result<Self, NodeError> {
         let folder = Folder::open(folder)?;
         let database = Database::builder()
@@ -65,6 +65,7 @@ impl Store {
             folder,
             history: history.max(1),
         };
+        store.check_format()?;
         store.check_head()?;
         Ok(store)
     }
@@ -124,16 +125,34 @@ impl Store {
         Ok(newest)
     }
 
-    fn check_head(&self) -> Result<(), NodeError> {
-        let snapshot = self.read(self.snapshot())?;
-        let found = self.read(snapshot.format())?.unwrap_or(0);
-        if found != tables::FORMAT {
-            return Err(NodeError::Format {
+    fn check_format(&self) -> Result<(), NodeError> {
+        let found = self
+            .read(self.snapshot().and_then(|snapshot| snapshot.format()))?
+            .unwrap_or(0);
+        match found {
+            tables::FORMAT => Ok(()),
+            tables::FORMAT_WITHOUT_CERT_IDS => self.read(self.add_cert_ids()),
+            found => Err(NodeError::Format {
                 folder: self.folder.path().to_owned(),
                 found,
                 expected: tables::FORMAT,
-            });
+            }),
         }
+    }
+
+    /// One transaction: interrupted, it begins anew at the next start.
+    fn add_cert_ids(&self) -> Result<(), StateError> {
+        tracing::info!(
+            folder = %self.folder.path().display(),
+            "the store is of an older format: making its index by OCSP CertID; programs older than this one cannot open it afterwards"
+        );
+        let transaction = begin(&self.database)?;
+        WriteState::open(&transaction)?.add_cert_ids()?;
+        transaction.commit().map_err(StateError::new)
+    }
+
+    fn check_head(&self) -> Result<(), NodeError> {
+        let snapshot = self.read(self.snapshot())?;
         let chain = self.read(snapshot.established_chain())?;
         let newest = self.read(snapshot.newest())?;
         let genesis = self.read(snapshot.genesis())?;

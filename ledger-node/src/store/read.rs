@@ -1,14 +1,16 @@
 //! The state as of one block, for reading.
 
 use ledger::{
-    Block, CertificateHash, Chain, EventPage, Genesis, Head, Height, InquiryError, KeyHash, Member,
-    MemberId, NameHash, Record, State, StateError, StatusEvent, TransactionId,
+    Block, CertId, CertIdAnswer, CertificateHash, Chain, EventPage, Genesis, Head, Height,
+    InquiryError, KeyHash, MAX_CERTIFICATES_PER_CERT_ID, Member, MemberId, NameHash, Record, State,
+    StateError, StatusEvent, TransactionId,
 };
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
 
 use super::tables;
 use super::tables::{
-    APPLIED, AUTHORITIES, BLOCKS, EVENTS, KEYS, MEMBERS, META, META_FORMAT, RECORDS,
+    APPLIED, AUTHORITIES, BLOCKS, CERT_IDS, EVENTS, ISSUERS, KEYS, MEMBERS, META, META_FORMAT,
+    RECORDS,
 };
 
 /// The most events on one page, but for one block's that are more.
@@ -62,6 +64,37 @@ impl Snapshot {
             .iter()
             .map(|hash| tables::record(&table, hash))
             .collect()
+    }
+
+    /// The certificates with a `CertID`, and whether its issuer is served.
+    pub(crate) fn certificates_by_cert_id(&self, id: &CertId) -> Result<CertIdAnswer, StateError> {
+        let hashes = tables::with_cert_id(
+            &self.table(CERT_IDS)?,
+            &id.digest(),
+            MAX_CERTIFICATES_PER_CERT_ID,
+        )?;
+        let issuer_served = !hashes.is_empty()
+            || self
+                .table(ISSUERS)?
+                .get(&id.issuer().digest())
+                .map_err(StateError::new)?
+                .is_some();
+        Ok(CertIdAnswer {
+            hashes,
+            issuer_served,
+            height: self.newest()?.height,
+        })
+    }
+
+    /// The records of class `ca` after a place in their index, and where to go on if there are more.
+    pub(crate) fn authorities(
+        &self,
+        after: Option<&[u8; 36]>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<[u8; 36]>), StateError> {
+        let (hashes, next) = tables::authorities(&self.table(AUTHORITIES)?, after, limit)?;
+        let records = self.records(&hashes)?.into_iter().flatten().collect();
+        Ok((records, next))
     }
 
     pub(crate) fn events(&self, from: Height, limit: usize) -> Result<EventPage, InquiryError> {

@@ -1,5 +1,7 @@
 //! The store's tables, and how their values are written.
 
+use std::ops::Bound;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use ledger::{
     Block, CertificateHash, Chain, Genesis, Head, Height, Member, Record, StateError, Status,
@@ -8,7 +10,9 @@ use ledger::{
 use redb::{ReadableTable, TableDefinition};
 
 /// The layout below.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
+/// The same without [`CERT_IDS`] and [`ISSUERS`].
+pub(crate) const FORMAT_WITHOUT_CERT_IDS: u32 = 1;
 
 pub(crate) type Octets = &'static [u8];
 pub(crate) type Key32 = &'static [u8; 32];
@@ -16,6 +20,8 @@ pub(crate) type Key32 = &'static [u8; 32];
 pub(crate) type Key36 = &'static [u8; 36];
 /// A height and a transaction's identifier, both in big-endian order.
 pub(crate) type Key40 = &'static [u8; 40];
+/// A digest and an H(CERT).
+pub(crate) type Key64 = &'static [u8; 64];
 
 /// By name: format, genesis, chain, head, oldest.
 pub(crate) const META: TableDefinition<'_, &'static str, Octets> = TableDefinition::new("meta");
@@ -30,6 +36,10 @@ pub(crate) const KEYS: TableDefinition<'_, Key36, Key32> = TableDefinition::new(
 /// H(CERT) of class `ca` by subject name.
 pub(crate) const AUTHORITIES: TableDefinition<'_, Key36, Key32> =
     TableDefinition::new("authorities");
+/// What OCSP asks by: the digest of a `CertID`, and an H(CERT) that has it.
+pub(crate) const CERT_IDS: TableDefinition<'_, Key64, ()> = TableDefinition::new("cert_ids");
+/// The digests of the issuers of class `ca`, as a `CertID` names them.
+pub(crate) const ISSUERS: TableDefinition<'_, Key32, ()> = TableDefinition::new("issuers");
 /// Members by name.
 pub(crate) const MEMBERS: TableDefinition<'_, &'static str, Octets> =
     TableDefinition::new("members");
@@ -52,7 +62,7 @@ pub(crate) fn encode<T: BorshSerialize>(value: &T) -> Result<Vec<u8>, StateError
     borsh::to_vec(value).map_err(StateError::new)
 }
 
-fn decode<T: BorshDeserialize>(what: &str, octets: &[u8]) -> Result<T, StateError> {
+pub(crate) fn decode<T: BorshDeserialize>(what: &str, octets: &[u8]) -> Result<T, StateError> {
     borsh::from_slice(octets)
         .map_err(|error| StateError::new(format!("the stored {what} cannot be decoded: {error}")))
 }
@@ -176,6 +186,60 @@ pub(crate) fn indexed(
         hashes.push(CertificateHash::from_octets(*hash.value()));
     }
     Ok(hashes)
+}
+
+/// The certificates with a `CertID`, at most `limit` of them.
+pub(crate) fn with_cert_id(
+    table: &impl ReadableTable<Key64, ()>,
+    digest: &[u8; 32],
+    limit: usize,
+) -> Result<Vec<CertificateHash>, StateError> {
+    let (first, last) = (
+        cert_id_key(digest, &[0; 32]),
+        cert_id_key(digest, &[0xff; 32]),
+    );
+    let mut hashes = Vec::new();
+    for entry in table
+        .range::<&[u8; 64]>(&first..=&last)
+        .map_err(StateError::new)?
+        .take(limit)
+    {
+        let (key, _) = entry.map_err(StateError::new)?;
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&key.value()[32..]);
+        hashes.push(CertificateHash::from_octets(hash));
+    }
+    Ok(hashes)
+}
+
+pub(crate) fn cert_id_key(digest: &[u8; 32], hash: &[u8; 32]) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(digest);
+    key[32..].copy_from_slice(hash);
+    key
+}
+
+/// The authorities after a place in their index, and the place to go on from if there are more.
+pub(crate) fn authorities(
+    table: &impl ReadableTable<Key36, Key32>,
+    after: Option<&[u8; 36]>,
+    limit: usize,
+) -> Result<(Vec<CertificateHash>, Option<[u8; 36]>), StateError> {
+    let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut hashes = Vec::new();
+    let mut last = None;
+    for entry in table
+        .range::<&[u8; 36]>((begin, Bound::Unbounded))
+        .map_err(StateError::new)?
+    {
+        if hashes.len() >= limit {
+            return Ok((hashes, last));
+        }
+        let (key, hash) = entry.map_err(StateError::new)?;
+        last = Some(*key.value());
+        hashes.push(CertificateHash::from_octets(*hash.value()));
+    }
+    Ok((hashes, None))
 }
 
 /// The key for the next entry of an index.

@@ -1,5 +1,7 @@
 //! The state within one write transaction.
 
+use std::ops::Bound;
+
 use ledger::{
     Applied, Block, CertificateHash, Chain, Class, Genesis, Head, Height, KeyHash, Member,
     MemberId, NameHash, Record, State, StateError, TransactionId,
@@ -8,14 +10,17 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables;
 use super::tables::{
-    APPLIED, AUTHORITIES, BLOCKS, EVENTS, EXPIRIES, FORMAT, KEYS, Key32, Key36, Key40, MEMBERS,
-    META, META_CHAIN, META_FORMAT, META_GENESIS, META_HEAD, META_OLDEST, Octets, RECORDS,
-    StoredEvent, encode, expiry_key, expiry_parts, next_index_key,
+    APPLIED, AUTHORITIES, BLOCKS, CERT_IDS, EVENTS, EXPIRIES, FORMAT, ISSUERS, KEYS, Key32, Key36,
+    Key40, Key64, MEMBERS, META, META_CHAIN, META_FORMAT, META_GENESIS, META_HEAD, META_OLDEST,
+    Octets, RECORDS, StoredEvent, cert_id_key, encode, expiry_key, expiry_parts, next_index_key,
 };
 
 /// The most blocks whose events are removed with one new block, so that a shorter history does not
 /// hold up the first commit after it.
 const MAX_PRUNED: usize = 1_000;
+
+/// The most records in memory while an index is made from them.
+const PAGE: usize = 1_000;
 
 /// Every table, open for writing. Dropped without a commit of its transaction, nothing has changed.
 pub(crate) struct WriteState<'a> {
@@ -25,6 +30,8 @@ pub(crate) struct WriteState<'a> {
     records: Table<'a, Key32, Octets>,
     keys: Table<'a, Key36, Key32>,
     authorities: Table<'a, Key36, Key32>,
+    cert_ids: Table<'a, Key64, ()>,
+    issuers: Table<'a, Key32, ()>,
     members: Table<'a, &'static str, Octets>,
     applied: Table<'a, Key32, u64>,
     expiries: Table<'a, Key40, ()>,
@@ -42,6 +49,8 @@ impl<'a> WriteState<'a> {
             authorities: transaction
                 .open_table(AUTHORITIES)
                 .map_err(StateError::new)?,
+            cert_ids: transaction.open_table(CERT_IDS).map_err(StateError::new)?,
+            issuers: transaction.open_table(ISSUERS).map_err(StateError::new)?,
             members: transaction.open_table(MEMBERS).map_err(StateError::new)?,
             applied: transaction.open_table(APPLIED).map_err(StateError::new)?,
             expiries: transaction.open_table(EXPIRIES).map_err(StateError::new)?,
@@ -102,6 +111,48 @@ impl<'a> WriteState<'a> {
         Ok(())
     }
 
+    /// Makes the index by `CertID` from the records, and sets the format that has it.
+    pub(crate) fn add_cert_ids(&mut self) -> Result<(), StateError> {
+        let mut after = [0; 32];
+        loop {
+            // A few at a time: the table of records stays readable for finding issuers.
+            let mut page = Vec::new();
+            for entry in self
+                .records
+                .range::<&[u8; 32]>((Bound::Excluded(&after), Bound::Unbounded))
+                .map_err(StateError::new)?
+                .take(PAGE)
+            {
+                let (hash, octets) = entry.map_err(StateError::new)?;
+                after = *hash.value();
+                page.push(tables::decode::<Record>("record", octets.value())?);
+            }
+            if page.is_empty() {
+                break;
+            }
+            for record in page {
+                self.index_cert_ids(&record)?;
+            }
+        }
+        self.put_meta(META_FORMAT, &encode(&FORMAT)?)
+    }
+
+    fn index_cert_ids(&mut self, record: &Record) -> Result<(), StateError> {
+        for id in ledger::cert_ids(record, self)? {
+            self.cert_ids
+                .insert(&cert_id_key(&id.digest(), record.hash.as_octets()), ())
+                .map_err(StateError::new)?;
+        }
+        if record.class == Class::Ca {
+            for id in ledger::issuer_ids(record)? {
+                self.issuers
+                    .insert(&id.digest(), ())
+                    .map_err(StateError::new)?;
+            }
+        }
+        Ok(())
+    }
+
     fn put_meta(&mut self, name: &str, octets: &[u8]) -> Result<(), StateError> {
         self.meta.insert(name, octets).map_err(StateError::new)?;
         Ok(())
@@ -157,6 +208,7 @@ impl State for WriteState<'_> {
                     &record.hash,
                 )?;
             }
+            self.index_cert_ids(record)?;
         }
         Ok(())
     }

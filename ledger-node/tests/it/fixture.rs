@@ -77,8 +77,8 @@ fn genesis() -> Genesis {
     }
 }
 
-/// A self-signed device certificate of an organisation.
-pub(crate) fn certificate(name: &str, organisation: &str) -> Vec<u8> {
+/// What a device's certificate says, valid 2025-01-01 to 2035-01-01.
+pub(crate) fn params(name: &str, organisation: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name = DistinguishedName::new();
     params
@@ -88,8 +88,17 @@ pub(crate) fn certificate(name: &str, organisation: &str) -> Vec<u8> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.not_before = date_time_ymd(2025, 1, 1);
     params.not_after = date_time_ymd(2035, 1, 1);
+    params
+}
+
+/// A self-signed device certificate of an organisation.
+pub(crate) fn certificate(name: &str, organisation: &str) -> Vec<u8> {
     let key = KeyPair::generate().unwrap();
-    params.self_signed(&key).unwrap().der().to_vec()
+    params(name, organisation)
+        .self_signed(&key)
+        .unwrap()
+        .der()
+        .to_vec()
 }
 
 /// A certificate that acme may submit.

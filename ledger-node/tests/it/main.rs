@@ -1,6 +1,7 @@
 //! The node from outside: the API over real sockets, and the program as a process.
 
 mod api;
+mod cert_ids;
 mod cli;
 mod events;
 mod fixture;
