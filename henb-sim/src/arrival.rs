@@ -32,15 +32,18 @@ impl Arrival {
                 (0..devices)
                     .map(|_| {
                         at += -uniform(&mut state).ln() / rate;
-                        Duration::from_secs_f64(at)
+                        seconds(at)
                     })
                     .collect()
             }
-            Self::Steady { rate } => (0..devices)
-                .map(|n| Duration::from_secs_f64(n as f64 / rate))
-                .collect(),
+            Self::Steady { rate } => (0..devices).map(|n| seconds(n as f64 / rate)).collect(),
         }
     }
+}
+
+/// A rate may be so low that the last devices would arrive later than clocks can tell.
+fn seconds(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at).map_or(LATEST, |at| at.min(LATEST))
 }
 
 /// The next number in (0, 1], by SplitMix64.
@@ -52,6 +55,9 @@ fn uniform(state: &mut u64) -> f64 {
     z ^= z >> 31;
     ((z >> 11) + 1) as f64 / (1u64 << 53) as f64
 }
+
+/// A hundred years: later than any run.
+const LATEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +92,15 @@ mod tests {
             (97.0..103.0).contains(&last),
             "10,000 arrivals at 100 a second took {last} s"
         );
+    }
+
+    #[test]
+    fn a_rate_of_almost_nothing_is_late_and_no_panic() {
+        for rate in [1e-300, f64::MIN_POSITIVE] {
+            let steady = Arrival::Steady { rate }.times(2);
+            assert_eq!(steady, [Duration::ZERO, LATEST]);
+            assert_eq!(Arrival::Poisson { rate, seed: 1 }.times(1), [LATEST]);
+        }
     }
 
     #[test]

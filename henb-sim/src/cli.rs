@@ -17,7 +17,7 @@ use ledger::CertificateHash;
 
 A fleet of 1000 recorded devices, from nothing:
   henb-sim enrol --devices 1000 --organisation Acme --out devices
-  ledger-node submit devices/certificates.pem --member acme --key acme.key
+  ledger-node submit devices/certificates.pem --key acme/acme.key
   henb-sim fleet --identities devices --gateway 192.0.2.1 --gateway-certificate segw.pem --ping 10.99.0.1"
 )]
 pub(crate) struct Cli {
@@ -43,7 +43,7 @@ pub(crate) struct Gateway {
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(crate) gateway: String,
     /// The gateway's port for IKE and ESP in UDP.
-    #[arg(long, value_name = "PORT", default_value_t = 4500)]
+    #[arg(long, value_name = "PORT", default_value_t = 4500, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) nat_port: u16,
     /// The FQDN that the gateway must prove. Without it, any that is in its certificate.
     #[arg(long, value_name = "FQDN")]
@@ -93,7 +93,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "N", default_value_t = 3, requires = "ping")]
     pub(crate) count: u16,
     /// From one echo request to the next, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 200)]
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) interval_ms: u64,
     /// Make a TUN device of this name for the tunnel's inner side (needs CAP_NET_ADMIN).
     #[arg(long, value_name = "NAME", conflicts_with = "ping")]
@@ -112,10 +112,10 @@ pub(crate) struct Enrol {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) devices: u32,
     /// The organisation (O) in the certificates; a member of the ledger must have it registered.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = organisation)]
     pub(crate) organisation: String,
     /// What follows the EUI-48 in each device's FQDN.
-    #[arg(long, value_name = "DOMAIN", default_value = "hnb.example")]
+    #[arg(long, value_name = "DOMAIN", default_value = "hnb.example", value_parser = domain)]
     pub(crate) realm: String,
     /// The kind of key.
     #[arg(long, value_enum, default_value_t)]
@@ -154,7 +154,7 @@ pub(crate) struct Fleet {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ping: Option<Ipv4Addr>,
     /// Echo requests of each device.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "ping")]
     pub(crate) pings: u16,
     /// How long all stay connected at the end, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = not_negative)]
@@ -180,6 +180,33 @@ pub(crate) enum ArrivalKind {
     Saturate,
     /// Evenly spaced at --rate.
     Steady,
+}
+
+fn organisation(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(
+            "expected an organisation that is registered to a member of the ledger".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A domain of host name labels (RFC 1123 §2.1), with room for the EUI-48 before it.
+fn domain(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+    };
+    if text.len() <= 240 && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "expected a domain of letters, digits, hyphens and dots, such as hnb.example"
+                .to_owned(),
+        )
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -219,6 +246,63 @@ mod tests {
             "--dangerous-any-gateway",
         ];
         assert!(Cli::try_parse_from(with).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_certificate_is_refused() {
+        let enrol = |organisation, realm| {
+            let line = [
+                "henb-sim",
+                "enrol",
+                "--devices",
+                "1",
+                "--out",
+                "x",
+                "--organisation",
+                organisation,
+                "--realm",
+                realm,
+            ];
+            Cli::try_parse_from(line).is_ok()
+        };
+        assert!(enrol("Acme", "hnb.example"));
+        assert!(!enrol("", "hnb.example") && !enrol(" ", "hnb.example"));
+        for realm in ["", ".", "a..b", "ä.b", "a b", &"a.".repeat(130)] {
+            assert!(!enrol("Acme", realm), "{realm}");
+        }
+    }
+
+    #[test]
+    fn options_that_would_do_nothing_are_refused() {
+        let fleet = [
+            "henb-sim",
+            "fleet",
+            "--gateway",
+            "a",
+            "--dangerous-any-gateway",
+        ];
+        let with = |more: &[&'static str]| Cli::try_parse_from(fleet.iter().chain(more)).is_ok();
+        assert!(with(&["--ping", "192.0.2.1", "--pings", "65535"]));
+        assert!(!with(&["--pings", "2"]) && !with(&["--nat-port", "0"]));
+        let connect = |interval| {
+            let line = [
+                "henb-sim",
+                "connect",
+                "--gateway",
+                "a",
+                "--dangerous-any-gateway",
+                "--certificate",
+                "c",
+                "--key",
+                "k",
+                "--ping",
+                "192.0.2.1",
+                "--interval-ms",
+                interval,
+            ];
+            Cli::try_parse_from(line).is_ok()
+        };
+        assert!(connect("1") && !connect("0") && !connect("18446744073709551615"));
     }
 
     #[test]

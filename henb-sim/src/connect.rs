@@ -140,8 +140,14 @@ pub fn run(
                         config.name = Some(name.clone());
                         config.mtu = *mtu;
                         config.addresses = vec![IpNet::from(IpAddr::V4(inner))];
-                        let tun = Tun::create(&config)?;
-                        driver.attach(device, Box::new(tun))?;
+                        let attached = Tun::create(&config)
+                            .map_err(ConnectError::from)
+                            .and_then(|tun| Ok(driver.attach(device, Box::new(tun))?));
+                        if let Err(error) = attached {
+                            // The gateway need not keep what is of no use here.
+                            say_goodbye(&mut driver, device)?;
+                            return Err(error);
+                        }
                         tell(Step::TunReady { name: name.clone() });
                     }
                     pinger.begin(Instant::now());

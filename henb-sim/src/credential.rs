@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -67,10 +67,14 @@ pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, CredentialError> {
 /// [`CredentialError`]; a file that others than its owner may read is refused.
 pub fn keys(file: &Path) -> Result<Vec<Secret>, CredentialError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(file)
-        .map_err(|e| CredentialError::file(file, &e))?
-        .permissions()
-        .mode();
+    let metadata = std::fs::metadata(file).map_err(|e| CredentialError::file(file, &e))?;
+    if !metadata.is_file() {
+        return Err(CredentialError::File {
+            file: file.to_owned(),
+            reason: "not a file, expected a private key (PKCS#8, PEM or DER)".to_owned(),
+        });
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(CredentialError::Permissions {
             file: file.to_owned(),
@@ -181,10 +185,15 @@ impl CredentialError {
         }
     }
 
-    fn malformed(file: &Path, error: &rustls_pki_types::pem::Error) -> Self {
+    fn malformed(file: &Path, error: &pem::Error) -> Self {
         Self::Malformed {
             file: file.to_owned(),
-            reason: error.to_string(),
+            reason: match error {
+                pem::Error::MissingSectionEnd { .. } => {
+                    "a block has no END line; is the file cut off?".to_owned()
+                }
+                other => other.to_string(),
+            },
         }
     }
 }
@@ -244,6 +253,20 @@ mod tests {
         assert_eq!(certificates(&der).unwrap(), identity.chain);
         assert_eq!(certificates(&pem).unwrap(), identity.chain);
         assert_eq!(dns_name(&identity.chain[0]).as_deref(), Some("a.example"));
+    }
+
+    #[test]
+    fn a_folder_is_no_key_and_half_a_file_is_said_to_be_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = keys(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("not a file"), "{message}");
+        let file = folder.path().join("cut.pem");
+        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+        let message = certificates(&file).unwrap_err().to_string();
+        assert!(
+            message.contains("cut.pem") && message.contains("cut off"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -132,8 +132,12 @@ pub fn save(folder: &Path, identities: &[DeviceIdentity]) -> Result<(), Enrolmen
         }
         keys.extend(credential::to_pem("PRIVATE KEY", identity.key.as_ref()).as_bytes());
     }
-    create(&folder.join(KEYS), 0o600, keys.as_ref())?;
-    create(&folder.join(CERTIFICATES), 0o644, certificates.as_bytes())
+    let keys_file = folder.join(KEYS);
+    create(&keys_file, 0o600, keys.as_ref())?;
+    create(&folder.join(CERTIFICATES), 0o644, certificates.as_bytes()).inspect_err(|_| {
+        // Ours, just written, and of no use without the certificates.
+        drop(std::fs::remove_file(&keys_file));
+    })
 }
 
 /// Reads what [`save`] wrote; each certificate's common name or alternative name is the identity.
@@ -228,13 +232,24 @@ impl EnrolmentError {
 
 fn create(file: &Path, mode: u32, content: &[u8]) -> Result<(), EnrolmentError> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
+    let mut open = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(file)
-        .and_then(|mut open| open.write_all(content))
-        .map_err(|e| EnrolmentError::file(file, &e))
+        .map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => EnrolmentError::File {
+                file: file.to_owned(),
+                reason: "is there already, and is not overwritten; choose another folder"
+                    .to_owned(),
+            },
+            _ => EnrolmentError::file(file, &e),
+        })?;
+    open.write_all(content).map_err(|e| {
+        // Half of it is of no use, and would stand in the way of the next attempt.
+        drop(std::fs::remove_file(file));
+        EnrolmentError::file(file, &e)
+    })
 }
 
 const CERTIFICATES: &str = "certificates.pem";

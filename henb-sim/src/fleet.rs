@@ -91,12 +91,22 @@ pub fn run(
     }
     let devices = identities.len() as u64;
     let epoch = Instant::now() + Duration::from_millis(20);
+    let failed = AtomicBool::new(false);
+    let signals = Signals {
+        progress,
+        stop,
+        failed: &failed,
+    };
     let outcomes: Vec<Result<Outcome, FleetError>> = std::thread::scope(|scope| {
         let running: Vec<_> = shares
             .into_iter()
             .map(|share| {
                 scope.spawn(move || {
-                    Player::new(plan, threads, share, epoch, devices, progress, stop)?.play()
+                    let alarm = Alarm(signals.failed);
+                    let outcome =
+                        Player::new(plan, threads, share, epoch, devices, signals)?.play()?;
+                    alarm.disarm();
+                    Ok(outcome)
                 })
             })
             .collect();
@@ -152,6 +162,30 @@ struct Outcome {
     send_failures: u64,
 }
 
+/// What the threads of a run tell each other.
+#[derive(Clone, Copy)]
+struct Signals<'a> {
+    progress: &'a Progress,
+    stop: &'a AtomicBool,
+    /// A thread has failed: its devices will never be through, so nobody waits for them.
+    failed: &'a AtomicBool,
+}
+
+/// Tells the other threads of this one's end, unless it ended well.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Alarm<'_> {
+    fn disarm(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One thread's devices.
 struct Player<'a> {
     plan: &'a FleetPlan,
@@ -159,8 +193,7 @@ struct Player<'a> {
     starts: VecDeque<Start>,
     epoch: Instant,
     devices: u64,
-    progress: &'a Progress,
-    stop: &'a AtomicBool,
+    signals: Signals<'a>,
     in_flight: usize,
     most_in_flight: usize,
     pinging: BTreeMap<DeviceId, Pinging>,
@@ -181,8 +214,7 @@ impl<'a> Player<'a> {
         starts: VecDeque<Start>,
         epoch: Instant,
         devices: u64,
-        progress: &'a Progress,
-        stop: &'a AtomicBool,
+        signals: Signals<'a>,
     ) -> Result<Self, FleetError> {
         let config = DriverConfig {
             gateway: plan.gateway,
@@ -199,8 +231,7 @@ impl<'a> Player<'a> {
             starts,
             epoch,
             devices,
-            progress,
-            stop,
+            signals,
             in_flight: 0,
             most_in_flight,
             pinging: BTreeMap::new(),
@@ -214,17 +245,16 @@ impl<'a> Player<'a> {
     fn play(mut self) -> Result<Outcome, FleetError> {
         // Until this thread is through; then until all are, so that the load of one thread's goodbyes does not
         // fall on another's handshakes.
-        while !self.is_through() && !self.stop.load(Ordering::Relaxed) {
+        while !self.is_through() && !self.must_stop() {
             self.start_due();
             self.turn(Instant::now() + IDLE)?;
         }
-        while self.progress.done.load(Ordering::Relaxed) < self.devices
-            && !self.stop.load(Ordering::Relaxed)
+        while self.signals.progress.done.load(Ordering::Relaxed) < self.devices && !self.must_stop()
         {
             self.turn(Instant::now() + IDLE)?;
         }
         let hold_until = Instant::now() + self.plan.hold;
-        while Instant::now() < hold_until && !self.stop.load(Ordering::Relaxed) {
+        while Instant::now() < hold_until && !self.must_stop() {
             self.turn(hold_until.min(Instant::now() + IDLE))?;
         }
         let stats = self.stats.clone();
@@ -248,13 +278,18 @@ impl<'a> Player<'a> {
                 .is_some_and(|&count| count >= HOPELESS)
     }
 
+    fn must_stop(&self) -> bool {
+        self.signals.stop.load(Ordering::Relaxed) || self.signals.failed.load(Ordering::Relaxed)
+    }
+
     fn is_through(&self) -> bool {
         self.starts.is_empty() && self.in_flight == 0 && self.pinging.is_empty()
     }
 
     fn start_due(&mut self) {
         if self.is_hopeless() {
-            self.progress
+            self.signals
+                .progress
                 .done
                 .fetch_add(self.starts.len() as u64, Ordering::Relaxed);
             self.starts.clear();
@@ -288,8 +323,11 @@ impl<'a> Player<'a> {
                         .refused
                         .entry(format!("not-begun: {error}"))
                         .or_default() += 1;
-                    self.progress.decided.fetch_add(1, Ordering::Relaxed);
-                    self.progress.done.fetch_add(1, Ordering::Relaxed);
+                    self.signals
+                        .progress
+                        .decided
+                        .fetch_add(1, Ordering::Relaxed);
+                    self.signals.progress.done.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -323,14 +361,20 @@ impl<'a> Player<'a> {
                 self.stats.handshake.record(handshake);
                 self.last_established = Instant::now();
                 self.connected.push(device);
-                self.progress.decided.fetch_add(1, Ordering::Relaxed);
+                self.signals
+                    .progress
+                    .decided
+                    .fetch_add(1, Ordering::Relaxed);
                 self.ping(device, 1);
             }
             DeviceEvent::Refused { cause, .. } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 *self.stats.refused.entry(cause.word).or_default() += 1;
-                self.progress.decided.fetch_add(1, Ordering::Relaxed);
-                self.progress.done.fetch_add(1, Ordering::Relaxed);
+                self.signals
+                    .progress
+                    .decided
+                    .fetch_add(1, Ordering::Relaxed);
+                self.signals.progress.done.fetch_add(1, Ordering::Relaxed);
             }
             DeviceEvent::EchoReply {
                 device,
@@ -344,7 +388,7 @@ impl<'a> Player<'a> {
                 {
                     self.stats.pings_ok += 1;
                     self.stats.ping.record(round_trip);
-                    self.ping(device, sequence + 1);
+                    self.ping_after(device, sequence);
                 }
             }
             DeviceEvent::Closed { device, cause } => {
@@ -371,9 +415,16 @@ impl<'a> Player<'a> {
         }
     }
 
+    fn ping_after(&mut self, device: DeviceId, sequence: u16) {
+        match sequence.checked_add(1) {
+            Some(next) => self.ping(device, next),
+            None => self.finish(device),
+        }
+    }
+
     fn finish(&mut self, device: DeviceId) {
         if self.pinging.remove(&device).is_some() {
-            self.progress.done.fetch_add(1, Ordering::Relaxed);
+            self.signals.progress.done.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -389,7 +440,7 @@ impl<'a> Player<'a> {
                 .get(&device)
                 .is_some_and(|pinging| pinging.sequence == sequence)
             {
-                self.ping(device, sequence + 1);
+                self.ping_after(device, sequence);
             }
         }
     }

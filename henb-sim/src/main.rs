@@ -4,14 +4,15 @@ mod cli;
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use henb_sim::arrival::Arrival;
 use henb_sim::connect::{self, ConnectPlan, Step};
 use henb_sim::enrolment::{self, DeviceIdentity};
@@ -76,46 +77,54 @@ fn connect_one(arguments: &Connect) -> Result<bool, Box<dyn Error>> {
         );
     }
     let quiet = arguments.json;
+    let mut written = Ok(());
+    let mut tell = |line: String| {
+        if written.is_ok() {
+            written = say(&line);
+        }
+    };
     let report = connect::run(&plan, &identity, &stop, |step| {
         if quiet {
             return;
         }
         match step {
             Step::Connected { inner, handshake } => {
-                println!(
+                tell(format!(
                     "connected in {:.1} ms, inner address {inner}",
                     millis(handshake)
-                );
+                ));
             }
             Step::Reply {
                 sequence,
                 round_trip,
-            } => println!("reply {sequence}: {:.2} ms", millis(round_trip)),
-            Step::NoReply { sequence } => println!("reply {sequence}: none"),
+            } => tell(format!("reply {sequence}: {:.2} ms", millis(round_trip))),
+            Step::NoReply { sequence } => tell(format!("reply {sequence}: none")),
             Step::TunReady { name } => {
-                println!(
+                tell(format!(
                     "TUN device {name} is up; send traffic to it, e.g. `ip route add NETWORK dev {name}`"
-                );
+                ));
             }
         }
     })?;
+    written?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say(&serde_json::to_string(&report)?)?;
     } else {
         if let Some(pings) = report.ping_ms {
-            println!(
+            say(&format!(
                 "{} of {} echo requests answered, min/p50/max {:.2}/{:.2}/{:.2} ms",
                 report.pings_ok, report.pings_sent, pings.min, pings.p50, pings.max
-            );
+            ))?;
         }
         if let Some(cause) = &report.cause_text {
             eprintln!(
-                "henb-sim: {}: {cause}",
+                "henb-sim: {} {}: {cause}",
                 if report.established {
-                    "the tunnel ended"
+                    "the tunnel ended, gateway"
                 } else {
-                    "not connected"
-                }
+                    "not connected to"
+                },
+                plan.gateway
             );
         }
     }
@@ -139,14 +148,11 @@ fn enrol(arguments: &Enrol) -> Result<bool, Box<dyn Error>> {
     enrolment::save(&arguments.out, &identities)?;
     if !arguments.quiet {
         let out = arguments.out.display();
-        println!(
-            "{} devices of {} in {out}",
+        say(&format!(
+            "{} devices of {} in {out}\nrecord them with: ledger-node submit {out}/certificates.pem --key FILE",
             identities.len(),
             arguments.organisation
-        );
-        println!(
-            "record them with: ledger-node submit {out}/certificates.pem --member NAME --key FILE"
-        );
+        ))?;
     }
     Ok(true)
 }
@@ -218,17 +224,33 @@ fn run_fleet(arguments: &Fleet) -> Result<bool, Box<dyn Error>> {
             }
             bar.finish_and_clear();
         });
-        let result = fleet::run(&plan, &identities, &progress, &stop);
-        finished.store(true, Ordering::Relaxed);
-        result
+        let _finish = Finish(&finished);
+        fleet::run(&plan, &identities, &progress, &stop)
     });
     let report: report::FleetReport = result?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say(&serde_json::to_string(&report)?)?;
     } else {
-        print!("{report}");
+        say(report.to_string().trim_end())?;
     }
     Ok(report.all_well())
+}
+
+/// Ends the progress bar, whatever ends the run.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A line to standard output, which may be a full disk or a closed pipe.
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|e| io::Error::new(e.kind(), format!("standard output: {e}")))
 }
 
 fn profile(gateway: &Gateway, initial_contact: bool) -> DeviceProfile {
@@ -266,7 +288,24 @@ fn address(gateway: &Gateway) -> Result<SocketAddr, Box<dyn Error>> {
             .map_err(|e| format!("--gateway {text}: expected ADDRESS or ADDRESS:PORT: {e}"))?
             .next(),
     };
-    found.ok_or_else(|| format!("--gateway {text}: that name has no address").into())
+    let found = found.ok_or_else(|| format!("--gateway {text}: that name has no address"))?;
+    if found.port() == 0 {
+        usage(format!("--gateway {text}: port 0 is nobody's"));
+    }
+    if found.port() == gateway.nat_port {
+        usage(format!(
+            "--gateway {text} and --nat-port {}: the gateway's IKE port (usually 500) and its port for ESP in UDP (usually 4500) are two",
+            gateway.nat_port
+        ));
+    }
+    Ok(found)
+}
+
+/// Ends the program as a wrong option does.
+fn usage(message: String) -> ! {
+    Cli::command()
+        .error(ErrorKind::ValueValidation, message)
+        .exit()
 }
 
 /// Set by SIGTERM and SIGINT: devices that are connected then say goodbye. A second signal ends the program at once.
@@ -280,7 +319,7 @@ fn stop_flag() -> Result<Arc<AtomicBool>, Box<dyn Error>> {
 }
 
 fn bar(what: &'static str, length: u64, quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
+    if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
