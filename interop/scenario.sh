@@ -69,7 +69,8 @@ stop() {
   rm -f "$WORK/$1.pid"
 }
 # log_has FILE PATTERN [FROM_OFFSET]
-log_has() { tail -c "+$((${3:-0} + 1))" "$1" 2>/dev/null | grep -aqE "$2"; }
+# No pipe: grep ends at the first match, and tail's broken pipe would count as a failure.
+log_has() { grep -aqE "$2" < <(tail -c "+$((${3:-0} + 1))" "$1" 2>/dev/null); }
 size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
 
 namespaces() {
@@ -123,11 +124,12 @@ ledger() {
   in_segw ledger-node "$@" --node http://127.0.0.1:9470 --member lab --key "$WORK/ledger-dir/lab.key"
 }
 
-# segw_start BACKEND(tun|inprocess)
+# segw_start BACKEND(tun|inprocess)      SEGW_LISTEN: a further line for [listen]
 segw_start() {
   cat >segw.toml <<TOML
 [listen]
 address = "192.0.2.1"
+${SEGW_LISTEN:-}
 
 [identity]
 id = "segw.lab.test"
