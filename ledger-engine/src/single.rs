@@ -216,7 +216,7 @@ impl Worker {
             }
             Err(error) => {
                 let detail = error.to_string();
-                tracing::error!(%error, "the store failed; no more transactions are taken");
+                tracing::error!(%error, "the store failed; no more transactions are taken: mend the cause (a full disk?), then restart the node");
                 for waiting in waiting {
                     let _ = waiting.reply.send(Err(SubmitError::Store(detail.clone())));
                 }

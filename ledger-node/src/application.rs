@@ -1,11 +1,13 @@
 //! The ledger's state machine over the store, as the engine drives it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ledger::{
-    Block, ChainId, Context, Height, Receipt, SignedTransaction, StateError, ValidateError,
+    Block, BlockTime, ChainId, Context, Height, Receipt, SignedTransaction, StateError,
+    ValidateError,
 };
 use ledger_engine::{Application, ApplicationError};
 use tokio::sync::watch;
@@ -71,6 +73,27 @@ pub(crate) struct LedgerApplication {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) commits: Arc<Commits>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whether the clock was behind the chain when the last block was made.
+    pub(crate) is_behind: AtomicBool,
+}
+
+impl LedgerApplication {
+    /// Says when the clock falls behind the chain, and when it has caught up: once each, not with
+    /// every block in between.
+    fn watch_clock(&self, newest: BlockTime, now: BlockTime) {
+        let is_behind = newest.0.saturating_sub(now.0) > CLOCK_BEHIND;
+        match (self.is_behind.swap(is_behind, Ordering::Relaxed), is_behind) {
+            (false, true) => tracing::warn!(
+                clock = now.0,
+                newest_block = newest.0,
+                "this machine's clock is behind the newest block, whose time new blocks keep until it has caught up; set the clock"
+            ),
+            (true, false) => {
+                tracing::info!(clock = now.0, "the clock has caught up with the chain");
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Application for LedgerApplication {
@@ -88,13 +111,7 @@ impl Application for LedgerApplication {
             .and_then(|snapshot| snapshot.newest())
             .map_err(ApplicationError::new)?;
         let now = self.clock.now();
-        if head.time.0.saturating_sub(now.0) > CLOCK_BEHIND {
-            tracing::warn!(
-                clock = now.0,
-                newest_block = head.time.0,
-                "this machine's clock is behind the newest block, whose time new blocks keep until it has caught up; set the clock"
-            );
-        }
+        self.watch_clock(head.time, now);
         Ok(Block::after(&head, self.chain, now, transactions))
     }
 

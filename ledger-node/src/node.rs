@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ledger::{
     Block, CertId, CertIdAnswer, CertIdIndex, CertificateHash, Chain, ChainId, Genesis, Head,
@@ -103,6 +104,7 @@ impl Node {
             clock: Arc::clone(&clock),
             commits: Arc::clone(&commits),
             metrics: Arc::clone(&metrics),
+            is_behind: AtomicBool::new(false),
         };
         let engine =
             Single::start(Arc::new(application), config.limits).map_err(NodeError::Thread)?;

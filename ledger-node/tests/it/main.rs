@@ -3,6 +3,7 @@
 mod api;
 mod cert_ids;
 mod cli;
+mod disk_full;
 mod events;
 mod fixture;
 mod slow;
