@@ -84,6 +84,9 @@ pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
     let metadata = file
         .metadata()
         .map_err(|e| bad(Problem::Io(e.to_string())))?;
+    if !metadata.is_file() {
+        return Err(bad(Problem::Io("it is no file".to_owned())));
+    }
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(bad(Problem::Exposed(mode & 0o777)));

@@ -55,8 +55,12 @@ fn reserve(address: IpAddr, port: u16) -> io::Result<SocketAddr> {
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
-    let named =
-        |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on UDP {address}: {e}"));
+    let named = |e: io::Error| {
+        io::Error::new(
+            e.kind(),
+            format!("cannot listen on UDP {address}: {e}{}", mend(&e)),
+        )
+    };
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -72,6 +76,22 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true).map_err(named)?;
     socket.bind(&address.into()).map_err(named)?;
     Ok(UdpSocket::from_std(socket.into()))
+}
+
+/// What usually helps.
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another IKE daemon listens there (`ss -ulpn` shows which), or choose other ports"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; listen.address must be an address of this machine (`ip address` shows them)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, or choose higher ones"
+        }
+        _ => "",
+    }
 }
 
 /// A worker before it runs: its event loop and its mailbox exist, its shard does not yet.
@@ -140,6 +160,7 @@ impl Berth {
             nat,
             buffer: vec![0; MAX_DATAGRAM],
             inner_ready: true,
+            letters_ready: false,
             stop_by: None,
         })
     }
@@ -183,6 +204,8 @@ pub struct Worker {
     nat: Port,
     buffer: Vec<u8>,
     inner_ready: bool,
+    /// Letters may be left that no further wake-up tells of.
+    letters_ready: bool,
     stop_by: Option<Instant>,
 }
 
@@ -229,7 +252,7 @@ impl Worker {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.ike.ready || self.nat.ready || self.inner_ready {
+        if self.ike.ready || self.nat.ready || self.inner_ready || self.letters_ready {
             return Some(Duration::ZERO);
         }
         let wake = self
@@ -250,13 +273,14 @@ impl Worker {
             self.shard.handle_command(now, command);
         }
         self.send();
-        let mut taken = 0;
-        while let Some(traffic) = self.letters.traffic() {
+        // As many as of a socket: other workers may hand over faster than this one takes.
+        self.letters_ready = false;
+        for taken in 1..=BATCH {
+            let Some(traffic) = self.letters.traffic() else {
+                break;
+            };
             self.shard.handle_forwarded(now, traffic);
-            taken += 1;
-            if taken % BATCH == 0 {
-                self.send();
-            }
+            self.letters_ready = taken == BATCH;
         }
         self.send();
     }
@@ -319,7 +343,8 @@ impl Worker {
             .get(8..16)
             .and_then(|octets| <[u8; 8]>::try_from(octets).ok())
             .map_or(0, u64::from_be_bytes);
-        let other = if spi == 0 {
+        // What is too long for IKE is dropped and counted here; it need not be carried to another shard.
+        let other = if spi == 0 || message.len() > ikev2::Limits::default().datagram {
             None
         } else {
             self.other(shard_of_ike(spi))

@@ -381,7 +381,7 @@ fn responder_config(
     let child = ChildConfig::new(local, Vec::new())?;
     let verifier = Arc::new(ProfileVerifier::new(RING.clone()));
     Ok(ResponderConfig::new(credential, verifier, child)?
-        .cookie_threshold(config.listen.cookie_threshold)
+        .cookie_threshold(cookie_threshold(config))
         .admission(Admission::ByApplication {
             // The client's own deadline comes first, and says what was wrong.
             within: config.ledger.deadline + Duration::from_secs(1),
@@ -390,6 +390,13 @@ fn responder_config(
             liveness: config.ike.liveness,
             ..Lifetimes::default()
         }))
+}
+
+/// Cookies must be asked for well before a worker has no room for half-open IKE SAs any more: its share of
+/// it is small where there are many workers, and a flood from forged addresses would shut everybody out.
+fn cookie_threshold(config: &Config) -> usize {
+    let room = share(config.limits.half_open, config.listen.workers);
+    config.listen.cookie_threshold.min(room / 2)
 }
 
 /// One worker's share of a limit.
@@ -408,6 +415,20 @@ impl TimeProvider for SystemTimeProvider {
             .ok()
             .map(UnixTime::since_epoch)
     }
+}
+
+/// Finds what [`Gateway::start`] would refuse in the values of a configuration, without starting anything.
+///
+/// # Errors
+///
+/// The same [`StartError`].
+pub fn check(config: &Config, credential: Arc<dyn LocalCredential>) -> Result<(), StartError> {
+    client_config(config).check().map_err(StartError::Client)?;
+    responder_config(config, credential)?;
+    for number in 0..config.listen.workers {
+        endpoint_config(config, number, config.listen.nat_port)?;
+    }
+    Ok(())
 }
 
 /// Why a gateway does not start.

@@ -3,7 +3,7 @@
 
 use core::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Instant;
 
@@ -121,6 +121,14 @@ pub enum Forwarded {
     Inner(Vec<u8>),
 }
 
+impl Forwarded {
+    fn octets(&self) -> usize {
+        match self {
+            Self::Ike(_, octets) | Self::Esp(_, octets) | Self::Inner(octets) => octets.len(),
+        }
+    }
+}
+
 /// Wakes the worker that sleeps in its event loop.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -129,6 +137,8 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Mailbox {
     commands: Sender<Command>,
     traffic: SyncSender<Forwarded>,
+    /// Of the traffic that waits.
+    octets: Arc<AtomicUsize>,
     wake: Arc<Wake>,
     woken: Arc<AtomicBool>,
 }
@@ -139,14 +149,17 @@ impl Mailbox {
         let (commands, command_letters) = channel();
         let (traffic, traffic_letters) = sync_channel(MAX_FORWARDED);
         let woken = Arc::new(AtomicBool::new(false));
+        let octets = Arc::new(AtomicUsize::new(0));
         let letters = Letters {
             commands: command_letters,
             traffic: traffic_letters,
+            octets: Arc::clone(&octets),
             woken: Arc::clone(&woken),
         };
         let mailbox = Self {
             commands,
             traffic,
+            octets,
             wake: Arc::new(wake),
             woken,
         };
@@ -163,7 +176,14 @@ impl Mailbox {
     /// Hands over traffic; false if the queue is full and it is dropped, as a congested link does.
     #[must_use]
     pub fn forward(&self, traffic: Forwarded) -> bool {
-        let sent = self.traffic.try_send(traffic).is_ok();
+        let octets = traffic.octets();
+        // Counted before it is sent, so that the reader never takes off what is not counted yet.
+        let waiting = self.octets.fetch_add(octets, Ordering::AcqRel);
+        let sent =
+            waiting + octets <= MAX_FORWARDED_OCTETS && self.traffic.try_send(traffic).is_ok();
+        if !sent {
+            self.octets.fetch_sub(octets, Ordering::AcqRel);
+        }
         self.wake();
         sent
     }
@@ -187,6 +207,7 @@ impl fmt::Debug for Mailbox {
 pub struct Letters {
     commands: Receiver<Command>,
     traffic: Receiver<Forwarded>,
+    octets: Arc<AtomicUsize>,
     woken: Arc<AtomicBool>,
 }
 
@@ -204,9 +225,32 @@ impl Letters {
 
     /// The next piece of traffic.
     pub fn traffic(&self) -> Option<Forwarded> {
-        self.traffic.try_recv().ok()
+        let traffic = self.traffic.try_recv().ok()?;
+        self.octets.fetch_sub(traffic.octets(), Ordering::AcqRel);
+        Some(traffic)
     }
 }
 
 /// Datagrams and packets that wait for a shard at most; more are dropped.
 const MAX_FORWARDED: usize = 4096;
+
+/// And their octets: who sends the longest datagrams there are shall not fill the memory with them.
+const MAX_FORWARDED_OCTETS: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_traffic_is_bounded_in_number_and_in_octets() {
+        for (length, fit) in [(65_000, MAX_FORWARDED_OCTETS / 65_000), (1, MAX_FORWARDED)] {
+            let (mailbox, letters) = Mailbox::new(Box::new(|| {}));
+            let packet = || Forwarded::Inner(vec![0; length]);
+            for _ in 0..2 {
+                let taken = (0..10_000).filter(|_| mailbox.forward(packet())).count();
+                assert_eq!(taken, fit, "of {length} octets");
+                while letters.traffic().is_some() {}
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ use segw_sim::config::Config;
 use segw_sim::control::{self, Request, SaSummary, Which};
 use segw_sim::credential;
 use segw_sim::demo::{self, MAX_DEVICES, Plan};
-use segw_sim::gateway::Gateway;
+use segw_sim::gateway::{self, Gateway};
 use segw_sim::log::{self, LogFormat};
 use segw_sim::registry::SaId;
 use serde::Deserialize;
@@ -177,7 +177,8 @@ fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, String> {
 
 fn check_config(path: &Path) -> Result<(), String> {
     let config = Config::read(path).map_err(|e| e.to_string())?;
-    credential::load(&config.identity).map_err(|e| e.to_string())?;
+    let credential = credential::load(&config.identity).map_err(|e| e.to_string())?;
+    gateway::check(&config, Arc::new(credential)).map_err(|e| e.to_string())?;
     sources(&config)?;
     println!("{}: good", path.display());
     Ok(())

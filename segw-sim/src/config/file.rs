@@ -192,6 +192,22 @@ fn default_hold() -> u64 {
 impl RawConfig {
     pub(super) fn check(self, source: &SourceText<'_>) -> Result<Config, ConfigError> {
         let folder = source.path.parent().unwrap_or_else(|| Path::new(""));
+        let child = self.child.check(source)?;
+        let esp = self.esp.check(source)?;
+        if let Backend::InProcess { core } = &esp.backend {
+            let reached = |address: &Ipv4Addr| {
+                child
+                    .local
+                    .iter()
+                    .any(|one| one.contains(&IpAddr::V4(*address)))
+            };
+            if let Some(address) = core.iter().find(|address| !reached(address)) {
+                return Err(source.error(
+                    &["esp", "core"],
+                    format!("\"{address}\" was found, expected addresses in the networks of child.local: no tunnel reaches others"),
+                ));
+            }
+        }
         Ok(Config {
             listen: self.listen.check(source)?,
             identity: IdentityFiles {
@@ -205,8 +221,8 @@ impl RawConfig {
             },
             ledger: self.ledger.check(source)?,
             pool: self.pool.check(source)?,
-            child: self.child.check(source)?,
-            esp: self.esp.check(source)?,
+            child,
+            esp,
             ike: IkePolicy {
                 liveness: (self.ike.liveness_s > 0)
                     .then(|| Duration::from_secs(self.ike.liveness_s)),

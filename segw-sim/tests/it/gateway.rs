@@ -28,7 +28,7 @@ use crate::device::{Card, Device};
 const CORE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// A ledger of which the test says what it says.
-struct Ledger {
+pub(crate) struct Ledger {
     statuses: Mutex<HashMap<CertificateHash, Status>>,
     height: Mutex<u64>,
     events: broadcast::Sender<StreamItem>,
@@ -36,7 +36,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             statuses: Mutex::default(),
             height: Mutex::new(1),
@@ -45,7 +45,7 @@ impl Ledger {
         })
     }
 
-    fn set(&self, hash: CertificateHash, status: Status) {
+    pub(crate) fn set(&self, hash: CertificateHash, status: Status) {
         self.statuses.lock().unwrap().insert(hash, status);
         let mut height = self.height.lock().unwrap();
         *height += 1;
@@ -105,7 +105,7 @@ impl Source for Scripted {
     }
 }
 
-fn config(folder: &FilePath, workers: u8) -> Config {
+pub(crate) fn config(folder: &FilePath, workers: u8) -> Config {
     let text = format!(
         r#"
 [listen]
@@ -137,14 +137,14 @@ socket = "segw.sock"
 }
 
 /// A device with its own two sockets on loopback.
-struct Wired {
-    device: Device,
+pub(crate) struct Wired {
+    pub(crate) device: Device,
     ike: UdpSocket,
-    nat: UdpSocket,
+    pub(crate) nat: UdpSocket,
 }
 
 impl Wired {
-    fn connect(gateway: &Gateway, card: &Card, initial_contact: bool) -> Self {
+    pub(crate) fn connect(gateway: &Gateway, card: &Card, initial_contact: bool) -> Self {
         Self::connect_to(
             gateway.ike_address(),
             gateway.nat_address(),
@@ -187,7 +187,7 @@ impl Wired {
     }
 
     /// Carries datagrams until `done`, or for five seconds.
-    fn run(&mut self, done: impl Fn(&Device) -> bool) {
+    pub(crate) fn run(&mut self, done: impl Fn(&Device) -> bool) {
         let end = Instant::now() + Duration::from_secs(5);
         let mut buffer = vec![0; 65_535];
         while !done(&self.device) {
@@ -232,7 +232,7 @@ impl Wired {
     }
 }
 
-fn start(config: &Config, ledger: &Arc<Ledger>) -> Result<Gateway, StartError> {
+pub(crate) fn start(config: &Config, ledger: &Arc<Ledger>) -> Result<Gateway, StartError> {
     let credential = Arc::new(Card::new("segw.lab.test").credential());
     Gateway::start(
         config,
@@ -241,7 +241,7 @@ fn start(config: &Config, ledger: &Arc<Ledger>) -> Result<Gateway, StartError> {
     )
 }
 
-fn revoked() -> Status {
+pub(crate) fn revoked() -> Status {
     Status::Revoked {
         reason: RevocationReason::KeyCompromise,
         time: BlockTime(2),

@@ -3,5 +3,7 @@
 mod demo;
 mod device;
 mod gateway;
+mod hostile;
 mod lab;
+mod nodes;
 mod shard;
