@@ -78,6 +78,12 @@ impl Entry {
     }
 }
 
+/// Whether `status` stands against `other` at any height: no later block undoes a final status, so whoever says
+/// otherwise is wrong or lies, and the heights prove nothing.
+pub(crate) const fn outranks(status: &Status, other: &Status) -> bool {
+    status.is_final() && !other.is_final()
+}
+
 /// How long answers serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetimes {
@@ -153,19 +159,25 @@ impl Cache {
         self.shard(hash).peek(hash).copied()
     }
 
-    /// Stores an answer, unless something newer is known: then returns that, and changes nothing.
+    /// Stores an answer, unless something newer or final is known: then returns that, and changes nothing.
     pub(crate) fn store(
         &self,
         now: Instant,
         answer: &StatusAnswer,
         coverage: Coverage,
     ) -> Result<(), Entry> {
-        let as_of = AsOf::answer(answer.height);
+        let mut as_of = AsOf::answer(answer.height);
         let mut shard = self.shard(&answer.hash);
-        if let Some(known) = shard.peek(&answer.hash)
-            && known.as_of > as_of
-        {
-            return Err(*known);
+        if let Some(known) = shard.peek(&answer.hash) {
+            if outranks(&known.status, &answer.status) {
+                return Err(*known);
+            }
+            if known.as_of > as_of {
+                if !outranks(&answer.status, &known.status) {
+                    return Err(*known);
+                }
+                as_of = known.as_of;
+            }
         }
         let expires = now + self.ttl(answer, coverage);
         let entry = Entry {
@@ -184,11 +196,18 @@ impl Cache {
     /// behind cannot bring back the status before it. A certificate that becomes valid is dropped: the ledger's
     /// full answer is worth an inquiry, and has the time that bounds it.
     pub(crate) fn apply(&self, now: Instant, event: &StatusEvent) -> Effect {
-        let as_of = AsOf::event(event);
+        let mut as_of = AsOf::event(event);
         let mut shard = self.shard(&event.hash);
-        let known = shard.peek(&event.hash).map(|entry| entry.as_of);
-        if known.is_some_and(|known| known >= as_of) {
-            return Effect::Nothing;
+        if let Some(known) = shard.peek(&event.hash) {
+            if outranks(&known.status, &event.status) {
+                return Effect::Nothing;
+            }
+            if known.as_of >= as_of {
+                if !outranks(&event.status, &known.status) {
+                    return Effect::Nothing;
+                }
+                as_of = known.as_of;
+            }
         }
         match event.status {
             Status::NotRecorded | Status::Valid => {
@@ -405,6 +424,30 @@ mod tests {
         assert_eq!(cache.hit(now, &hash(2)), None);
         assert_eq!(cache.hits(), 1);
         assert_eq!(cache.len(), 1, "expired, but known");
+    }
+
+    #[test]
+    fn a_final_status_outranks_every_height() {
+        let now = Instant::now();
+        for other in [Status::Valid, SUSPENDED, Status::NotRecorded] {
+            // What contradicts it later, as an answer or an event, does not undo it ...
+            let known = cache(64);
+            store(&known, now, &answer(1, REVOKED, 7));
+            let refused = known.store(now, &answer(1, other, 9), Coverage::Full);
+            assert_eq!(refused.map_err(|entry| entry.status), Err(REVOKED));
+            assert_eq!(known.apply(now, &event(1, other, 9, 0)), Effect::Nothing);
+            assert_eq!(known.hit(now, &hash(1)).unwrap().status, REVOKED);
+            // ... and a height that somebody made up does not keep it out.
+            let by_answer = cache(64);
+            store(&by_answer, now, &answer(1, other, u64::MAX));
+            store(&by_answer, now, &answer(1, REVOKED, 7));
+            assert_eq!(by_answer.hit(now, &hash(1)).unwrap().status, REVOKED);
+            let by_event = cache(64);
+            store(&by_event, now, &answer(1, other, u64::MAX));
+            let effect = by_event.apply(now, &event(1, REVOKED, 7, 0));
+            assert_eq!(effect, Effect::Refreshed);
+            assert_eq!(by_event.hit(now, &hash(1)).unwrap().status, REVOKED);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     answer::{Answer, Origin, Unavailable},
-    cache::{Cache, Coverage, Effect},
+    cache::{Cache, Coverage, Effect, outranks},
     keying::KeySeed,
     metrics::Counters,
     policy::{self, Remembered},
@@ -64,7 +64,7 @@ struct Table {
 struct UnderWay {
     id: InquiryId,
     outcome: watch::Sender<Outcome>,
-    /// The newest event for this certificate since the inquiry began.
+    /// The newest event for this certificate since the inquiry began, or one that is final.
     event: Option<StatusEvent>,
     /// Events of lower heights may have gone by before the inquiry began.
     covered_from: Option<Height>,
@@ -172,7 +172,11 @@ impl Knowledge {
             Coverage::Lagging
         };
         let outcome = match &inquiry.event {
-            Some(event) if event.height > answer.height => {
+            Some(event)
+                if outranks(&event.status, &answer.status)
+                    || (event.height > answer.height
+                        && !outranks(&answer.status, &event.status)) =>
+            {
                 self.counters.overtaken.add();
                 Answer::from_event(event)
             }
@@ -186,6 +190,14 @@ impl Knowledge {
                 Err(known) if known.is_fresh(now) => {
                     self.counters.overtaken.add();
                     known.answer(Origin::Cache)
+                }
+                // One that merely lags behind the final status is honest.
+                Err(known) if known.height() <= answer.height => {
+                    self.counters.undone.add();
+                    return Err(SourceError::UndoesFinal {
+                        answer: answer.status.as_str(),
+                        known: known.status.as_str(),
+                    });
                 }
                 Err(known) => {
                     self.counters.behind.add();
@@ -240,8 +252,11 @@ impl Knowledge {
         let mut table = self.table();
         self.counters.events.add();
         if let Some(inquiry) = table.under_way.get_mut(&event.hash) {
-            let newer =
-                |seen: &StatusEvent| (seen.height, seen.index) < (event.height, event.index);
+            let newer = |seen: &StatusEvent| {
+                outranks(&event.status, &seen.status)
+                    || ((seen.height, seen.index) < (event.height, event.index)
+                        && !outranks(&seen.status, &event.status))
+            };
             if inquiry.event.as_ref().is_none_or(newer) {
                 inquiry.event = Some(event.clone());
             }
@@ -276,7 +291,13 @@ impl Knowledge {
     /// The answer of an inquiry as a waiter gets it: an event may have come since.
     pub(crate) fn latest(&self, hash: &CertificateHash, answer: Answer) -> Answer {
         match self.cache.known(hash) {
-            Some(known) if known.height() > answer.height => known.answer(Origin::Cache),
+            Some(known)
+                if outranks(&known.status, &answer.status)
+                    || (known.height() > answer.height
+                        && !outranks(&answer.status, &known.status)) =>
+            {
+                known.answer(Origin::Cache)
+            }
             _ => answer,
         }
     }
@@ -544,6 +565,36 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(knowledge.begin(Height(12)), Height(5));
+    }
+
+    #[test]
+    fn nothing_undoes_a_revocation() {
+        let (knowledge, now) = (knowledge(), Instant::now());
+        // An event overtakes the answer, whatever height the answer claims.
+        let (id, waiting) = run(&knowledge, now, 1);
+        knowledge.event(now, &event(1, REVOKED, 8));
+        knowledge.event(now, &event(1, Status::Valid, 9));
+        knowledge
+            .settle(now, id, &answer(1, Status::Valid, 20))
+            .unwrap();
+        assert_eq!(outcome(&waiting).status, REVOKED);
+        // Past its time to live, a source that undoes it has failed.
+        let later = now + TTL;
+        let (id, waiting) = run(&knowledge, later, 1);
+        let refused = knowledge.settle(later, id, &answer(1, Status::Valid, 30));
+        assert_eq!(refused.map_err(|error| error.name()), Err("undoes-final"));
+        assert_eq!(*waiting.borrow(), None, "the inquiry goes on");
+        // Nor does an event undo the answer under way, nor a waiter wake up to the older word.
+        let (id, waiting) = run(&knowledge, now, 2);
+        knowledge.event(now, &event(2, Status::Valid, 9));
+        knowledge.settle(now, id, &answer(2, REVOKED, 7)).unwrap();
+        assert_eq!(outcome(&waiting).status, REVOKED);
+        let made_up = Answer {
+            status: Status::Valid,
+            height: Height(u64::MAX),
+            ..outcome(&waiting)
+        };
+        assert_eq!(knowledge.latest(&hash(2), made_up).status, REVOKED);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub wrong_chain: u64,
     /// Answers refused because something newer was known for the certificate.
     pub behind: u64,
+    /// Answers refused because they undo a status that is final.
+    pub undone: u64,
     /// Answers older than the event stream when they were asked for; kept for a short time only.
     pub lagging: u64,
     /// Answers overtaken by an event, which was believed instead.
@@ -81,6 +83,7 @@ pub(crate) struct Counters {
     pub(crate) attempt_failures: Counter,
     pub(crate) wrong_chain: Counter,
     pub(crate) behind: Counter,
+    pub(crate) undone: Counter,
     pub(crate) lagging: Counter,
     pub(crate) overtaken: Counter,
     pub(crate) unavailable: Counter,
@@ -108,6 +111,7 @@ impl Counters {
             attempt_failures: self.attempt_failures.value(),
             wrong_chain: self.wrong_chain.value(),
             behind: self.behind.value(),
+            undone: self.undone.value(),
             lagging: self.lagging.value(),
             overtaken: self.overtaken.value(),
             unavailable: self.unavailable.value(),

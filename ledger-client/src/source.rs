@@ -109,6 +109,16 @@ pub enum SourceError {
         /// The bound, in octets.
         limit: usize,
     },
+    /// The answer undoes a status that is final: the source lies, or lost a part of the chain.
+    #[error(
+        "the source says {answer}, but the certificate was {known} before, which no block undoes: do not trust it until it is examined"
+    )]
+    UndoesFinal {
+        /// The status that it told.
+        answer: &'static str,
+        /// The status that is known.
+        known: &'static str,
+    },
     /// The source serves another chain than the one expected, or than the one first seen.
     #[error("the source serves chain {}, not {}: check its URL and the expected chain", .chains.1, .chains.0)]
     WrongChain {
@@ -133,6 +143,7 @@ impl SourceError {
             Self::Refused { .. } => "refused",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "too-large",
+            Self::UndoesFinal { .. } => "undoes-final",
             Self::WrongChain { .. } => "wrong-chain",
             Self::WrongHash => "wrong-hash",
         }
