@@ -66,8 +66,8 @@ fn a_usual_file_has_the_documented_defaults() {
 fn each_wrong_field_is_named_with_its_line_and_what_was_expected() {
     let rows: &[(&str, &str, &[&str])] = &[
         (
-            "core = [\"10.99.0.1\"]",
-            "core = [\"10.98.0.1\"]",
+            "backend = \"tun\"\ntun_name = \"ledgate0\"\ncore = [\"10.99.0.1\"]\n",
+            "backend = \"inprocess\"\ncore = [\"10.98.0.1\"]\n",
             &["esp.core", "10.98.0.1", "child.local"],
         ),
         (
