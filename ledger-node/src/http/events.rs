@@ -21,7 +21,8 @@ use crate::node::Node;
 /// what is left of it is for the way.
 const HEARTBEAT: Duration = Duration::from_millis(900);
 
-/// About how many events are read from the store at a time.
+/// How many events are told at a time. A block may have many more; a reader that takes none holds no
+/// more than this many in memory.
 const PAGE: usize = 512;
 
 /// Answers `GET /v1/events`.
@@ -40,6 +41,7 @@ pub(super) fn answer(server: &Server, query: Option<&str>) -> Result<Response<Bo
         stop: server.stop.clone(),
         open: Open::new(server.node.clone(), room),
         next: query.from,
+        told: 0,
         follow: query.follow,
         phase: Phase::Reading,
         heartbeat: interval(HEARTBEAT),
@@ -111,6 +113,8 @@ struct Follower {
     stop: watch::Receiver<bool>,
     open: Open,
     next: Height,
+    /// How many events of the block at `next` have been told.
+    told: u32,
     follow: bool,
     phase: Phase,
     heartbeat: Interval,
@@ -153,9 +157,20 @@ impl Follower {
         self.commits.borrow_and_update();
         let page = self.open.node.replica().events(self.next, PAGE)?;
         let mut lines = Vec::new();
-        for event in &page.events {
+        let (block, told) = (self.next, self.told);
+        let untold = page
+            .events
+            .iter()
+            .filter(|event| event.height > block || event.index >= told);
+        for (count, event) in untold.enumerate() {
+            if count == PAGE {
+                (self.next, self.told) = (event.height, event.index);
+                self.phase = Phase::Reading;
+                return Ok(lines.into());
+            }
             line(&mut lines, event)?;
         }
+        self.told = 0;
         let is_whole = page.next > page.head;
         self.next = page.next;
         self.phase = match (is_whole, self.follow) {

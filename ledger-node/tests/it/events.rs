@@ -149,6 +149,35 @@ async fn a_long_history_comes_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_block_with_many_events_comes_whole_and_once() {
+    const MANY: usize = 1_000;
+    let served = Served::start().await;
+    let small = device("small");
+    run(&served.node, submission(vec![small])).await;
+    let devices: Vec<Vec<u8>> = (0..MANY).map(|n| device(&n.to_string())).collect();
+    let hashes: Vec<CertificateHash> = devices.iter().map(|der| CertificateHash::of(der)).collect();
+    run(&served.node, submission(devices)).await;
+    let hash = hashes[0];
+    run(&served.node, Body::Suspend { hash }).await;
+    for from in [0, 2] {
+        let mut lines = Lines::open(&served, &format!("/v1/events?from={from}")).await;
+        if from == 0 {
+            assert_eq!(lines.event().await.height, Height(1));
+        }
+        for (index, hash) in (0..).zip(&hashes) {
+            let event = lines.event().await;
+            assert_eq!(
+                (event.height, event.index, event.hash),
+                (Height(2), index, *hash)
+            );
+        }
+        assert_eq!(lines.event().await.height, Height(3));
+        assert_eq!(lines.next().await, Some(json!({"head": 3})));
+        assert_eq!(lines.next().await, None);
+    }
+}
+
+#[tokio::test]
 async fn history_that_is_gone_is_said_to_be() {
     let served = Served::start_with(|config| config.history = 2).await;
     let der = device("one");
