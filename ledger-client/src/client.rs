@@ -326,6 +326,8 @@ impl RunningInquiry {
         let order = self.shared.health().order(now);
         let mut race = Race::new(now, order, config.deadline, config.hedge_after);
         let mut asking = FuturesUnordered::new();
+        // The newest answer of a source that lags behind the event stream: better than none, but only than none.
+        let mut reserve: Option<StatusAnswer> = None;
         loop {
             let until = match race.step(clock.now()) {
                 Step::Ask(at) => {
@@ -339,11 +341,16 @@ impl RunningInquiry {
                     continue;
                 }
                 Step::GiveUp(failure) => {
-                    let after = config.deadline;
+                    let after = reserve
+                        .as_ref()
+                        .map_or(config.deadline, |_| config.hedge_after);
                     for &silent in race.silent() {
                         self.shared.failed(silent, &SourceError::Timeout { after });
                     }
-                    return Err(failure);
+                    return match reserve.map(|answer| self.settle(&answer)) {
+                        Some(Ok(())) => Ok(()),
+                        Some(Err(_)) | None => Err(failure),
+                    };
                 }
                 Step::Wait(until) => until,
             };
@@ -352,8 +359,25 @@ impl RunningInquiry {
                 Some(answered) = asking.next() => answered,
                 () = clock.sleep_until(until) => continue,
             };
-            match answer.and_then(|answer| self.settle(&answer)) {
-                Ok(()) => {
+            let answer = answer.and_then(|answer| {
+                self.shared.check(&self.hash, &answer)?;
+                match self.shared.knowledge.lag(self.id, &answer) {
+                    None => self.settle(&answer).map(|()| None),
+                    Some(lag) => Ok(Some((answer, lag))),
+                }
+            });
+            match answer {
+                Ok(Some((answer, lag))) => {
+                    self.shared.succeeded(at);
+                    race.reserved(clock.now(), at, lag);
+                    if reserve
+                        .as_ref()
+                        .is_none_or(|held| held.height < answer.height)
+                    {
+                        reserve = Some(answer);
+                    }
+                }
+                Ok(None) => {
                     for &slow in race.slower_than(at) {
                         self.shared.failed(
                             slow,
@@ -374,7 +398,6 @@ impl RunningInquiry {
     }
 
     fn settle(&self, answer: &StatusAnswer) -> Result<(), SourceError> {
-        self.shared.check(&self.hash, answer)?;
         self.shared
             .knowledge
             .settle(self.shared.clock.now(), self.id, answer)

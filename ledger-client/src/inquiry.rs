@@ -10,6 +10,9 @@ const PENALTY: Duration = Duration::from_millis(500);
 /// Where the penalty stops growing: a source that is back is noticed within this time.
 const MAX_PENALTY: Duration = Duration::from_secs(30);
 
+/// Once one answer is in reserve, each other source gets at least this long to give a better one.
+const MIN_PATIENCE: Duration = Duration::from_millis(50);
+
 /// Which sources failed lately.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -147,6 +150,20 @@ impl Race {
         self.silent.retain(|&silent| silent != source);
         self.ask_next_at = now;
         self.last = Some(error);
+    }
+
+    /// A source answered, but lags behind: that is something to fall back on. The others are asked for better,
+    /// the next one at once, but the race does not go on to the deadline for it.
+    pub(crate) fn reserved(&mut self, now: Instant, source: usize, error: SourceError) {
+        self.failed(now, source, error);
+        let others = self.silent.len() + self.waiting.len();
+        let patience = self
+            .hedge_after
+            .max(MIN_PATIENCE)
+            .saturating_mul(u32::try_from(others).unwrap_or(u32::MAX));
+        if patience < self.deadline.saturating_duration_since(now) {
+            self.deadline = now + patience;
+        }
     }
 
     /// The sources that were asked and have not answered.

@@ -148,6 +148,18 @@ impl Knowledge {
         }
     }
 
+    /// Whether an answer may miss a change of which no event will tell any more, as it is older than the stream
+    /// was when the inquiry began. A final status misses nothing.
+    pub(crate) fn lag(&self, id: InquiryId, answer: &StatusAnswer) -> Option<SourceError> {
+        let table = self.table();
+        let inquiry = table.under_way.get(&answer.hash)?;
+        let from = inquiry.covered_from.filter(|_| inquiry.id == id)?;
+        (answer.height < from && !answer.status.is_final()).then_some(SourceError::Behind {
+            answer: answer.height.0,
+            known: from.0,
+        })
+    }
+
     /// A source answered: ends the inquiry, unless the answer is behind what is known.
     pub(crate) fn settle(
         &self,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ledger::{Height, Status};
 use ledger_client::{Change, ClientConfig, Origin, SourceError, StreamItem};
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use crate::support::{
     CHAIN, OTHER_CHAIN, REVOKED, Reply, SUSPENDED, ScriptedSource, answer, event, hash, patient,
@@ -294,6 +294,42 @@ async fn a_source_behind_the_stream_cannot_bring_back_what_was_revoked() {
     // About others it is believed, for a short time.
     assert!(client.status(&hash(2)).await.unwrap().is_valid());
     assert_eq!(client.metrics().lagging, 1);
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(client.cached(&hash(2)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_behind_the_stream_is_believed_only_if_no_other_knows_better() {
+    let (behind, current) = (
+        ScriptedSource::new([1, 2, 3]),
+        ScriptedSource::streaming([2, 3]),
+    );
+    // Revoked before the stream was first followed, in blocks that the first source does not have.
+    current.with(|script| {
+        script.height = 100;
+        script.statuses.insert(hash(1), REVOKED);
+    });
+    let client = spawn(patient(), &[&behind, &current]);
+    sleep(Duration::from_millis(200)).await;
+    assert!(client.metrics().stream_up);
+    let told = client.status(&hash(1)).await.unwrap();
+    assert_eq!((told.status, told.height), (REVOKED, Height(100)));
+    assert_eq!((behind.asked(), client.metrics().lagging), (1, 0));
+    assert_eq!(
+        client.metrics().attempt_failures,
+        0,
+        "lagging is no failure"
+    );
+    // Nobody knows better: it is believed, without waiting for the deadline, and not for long.
+    current.reply(Reply::Fail(refused()));
+    let begin = Instant::now();
+    assert!(client.status(&hash(2)).await.unwrap().is_valid());
+    assert!(begin.elapsed() < Duration::from_millis(10));
+    current.reply(Reply::Hang);
+    let begin = Instant::now();
+    assert!(client.status(&hash(3)).await.unwrap().is_valid());
+    assert!(begin.elapsed() < Duration::from_millis(300));
+    assert_eq!(client.metrics().lagging, 2);
     advance(Duration::from_secs(5)).await;
     assert_eq!(client.cached(&hash(2)), None);
 }
