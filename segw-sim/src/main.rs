@@ -1,6 +1,6 @@
 //! The program `segw-sim`: arguments in, exit code out.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +19,11 @@ use segw_sim::registry::SaId;
 use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::filter::LevelFilter;
+
+/// A line to standard output, which may be a full disk or a closed pipe: then the command has failed.
+macro_rules! say {
+    ($($line:tt)*) => { write_line(format_args!($($line)*))? };
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -180,30 +185,36 @@ fn check_config(path: &Path) -> Result<(), String> {
     let credential = credential::load(&config.identity).map_err(|e| e.to_string())?;
     gateway::check(&config, Arc::new(credential)).map_err(|e| e.to_string())?;
     sources(&config)?;
-    println!("{}: good", path.display());
+    say!("{}: good", path.display());
     Ok(())
 }
 
 fn sas(path: &Path, json: bool) -> Result<(), String> {
     let (items, _) = control::ask(path, &Request::List {}).map_err(|e| e.to_string())?;
     if json {
-        println!("{}", serde_json::Value::Array(items));
+        say!("{}", serde_json::Value::Array(items));
         return Ok(());
     }
     if items.is_empty() {
         if std::io::stdout().is_terminal() {
-            println!("nobody is connected");
+            say!("nobody is connected");
         }
         return Ok(());
     }
-    println!(
+    say!(
         "{:>6}  {:<28} {:<22} {:<16} {:>9} {:>10} {:>10}  certificate",
-        "id", "identity", "remote", "inner address", "up", "in", "out"
+        "id",
+        "identity",
+        "remote",
+        "inner address",
+        "up",
+        "in",
+        "out"
     );
     for item in &items {
         let sa = SaSummary::deserialize(item)
             .map_err(|e| format!("not an answer of this version: {e}"))?;
-        println!(
+        say!(
             "{:>6}  {:<28} {:<22} {:<16} {:>8}s {:>10} {:>10}  {:.16}",
             sa.id.0,
             sa.identity,
@@ -229,7 +240,7 @@ fn close(path: &Path, which: WhichArgs) -> Result<(), String> {
     if count == 0 && !all {
         return Err("no such IKE SA is established; `segw-sim sas` lists them".to_owned());
     }
-    println!("closed {count}");
+    say!("closed {count}");
     Ok(())
 }
 
@@ -242,13 +253,13 @@ fn play_demo(devices: u32, json: bool) -> Result<(), String> {
     };
     let report = demo::run(plan).map_err(|e| format!("the demo could not be played: {e}"))?;
     if json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string(&report).map_err(|e| e.to_string())?
         );
     } else {
         eprintln!();
-        print!("{report}");
+        say!("{}", report.to_string().trim_end());
     }
     if report.all_well() {
         Ok(())
@@ -263,9 +274,16 @@ fn play_demo(devices: u32, json: bool) -> Result<(), String> {
 fn counters(path: &Path) -> Result<(), String> {
     let (items, _) = control::ask(path, &Request::Counters {}).map_err(|e| e.to_string())?;
     for item in items {
-        println!("{item}");
+        say!("{item}");
     }
     Ok(())
+}
+
+fn write_line(line: core::fmt::Arguments<'_>) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|e| format!("standard output: {e}"))
 }
 
 /// How often a signal is looked for.

@@ -519,6 +519,15 @@ fn bad_input_on_the_command_line_gets_one_message_and_the_right_exit_code() {
         String::from_utf8_lossy(&output.stderr)
     );
 
+    let full = Process::new(env!("CARGO_BIN_EXE_segw-sim"))
+        .args(["check-config", "--config", &file])
+        .stdout(fs::File::create("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(full.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert!(message.contains("standard output"), "{message}");
+
     assert_eq!(segw_sim(&["run"]).status.code(), Some(2));
     assert_eq!(
         segw_sim(&["close", "--control", "x", "--all", "--id", "1"])
