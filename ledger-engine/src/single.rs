@@ -166,8 +166,7 @@ struct Worker {
 impl Worker {
     fn run(&self) {
         while let Some(batch) = self.next_batch() {
-            if let Err(detail) = self.order(batch) {
-                self.shared.stop(EngineStopped::Failed(detail));
+            if !self.order(batch) {
                 return;
             }
         }
@@ -189,7 +188,8 @@ impl Worker {
         Some(state.mempool.take())
     }
 
-    fn order(&self, batch: Vec<Entry>) -> Result<(), String> {
+    /// Commits a batch; false when there will be no more blocks.
+    fn order(&self, batch: Vec<Entry>) -> bool {
         let mut waiting = Vec::with_capacity(batch.len());
         let mut transactions = Vec::with_capacity(batch.len());
         for entry in batch {
@@ -212,15 +212,17 @@ impl Worker {
                     // Whoever no longer waits does not need to know.
                     let _ = waiting.reply.send(Ok(committed));
                 }
-                Ok(())
+                true
             }
             Err(error) => {
                 let detail = error.to_string();
                 tracing::error!(%error, "the store failed; no more transactions are taken: mend the cause (a full disk?), then restart the node");
+                // Before anybody is told: whoever knows of the failure must find the engine stopped.
+                self.shared.stop(EngineStopped::Failed(detail.clone()));
                 for waiting in waiting {
                     let _ = waiting.reply.send(Err(SubmitError::Store(detail.clone())));
                 }
-                Err(detail)
+                false
             }
         }
     }

@@ -274,6 +274,11 @@ fn a_store_failure_fails_everybody() {
             matches!(&error, SubmitError::Store(detail) if detail == "no space left"),
             "{error}"
         );
+        // Whoever was told finds it stopped.
+        assert!(matches!(
+            bench.engine.check(),
+            Err(EngineStopped::Failed(_))
+        ));
     }
     bench.engine.stop();
     assert!(matches!(
