@@ -248,6 +248,67 @@ initiate() { vici henb --initiate --ike c --child core --timeout 20; }
 virtual_ip() { sed -nE 's/.*installing new virtual IP ([0-9.]+).*/\1/p' henb/charon.log | tail -n 1; }
 ping_core() { in_henb ping -c 3 -i 0.2 -W 2 10.99.0.1; }
 
+# A vendor's own CA and what it issues. vendor_ca NAME: NAME.pem and NAME.key.
+vendor_ca() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 365 -subj "/O=Lab/CN=$1" \
+    -config <(printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n') \
+    -extensions ca -keyout "$1.key" -out "$1.pem" 2>"$1.openssl" || { cat "$1.openssl"; fail "CA $1"; }
+}
+# issued_by CA NAME SERIAL [EXTENSION...]: NAME.pem and NAME.key, of a device NAME.lab.test.
+issued_by() {
+  local ca=$1 name=$2 serial=$3
+  shift 3
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=Lab/CN=$name.lab.test" \
+    -keyout "$name.key" -out "$name.csr" 2>"$name.openssl" &&
+    openssl x509 -req -in "$name.csr" -CA "$ca.pem" -CAkey "$ca.key" -set_serial "$serial" -days 90 -sha256 -out "$name.pem" -extfile <(
+      printf '%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature "subjectAltName=DNS:$name.lab.test" \
+        subjectKeyIdentifier=hash authorityKeyIdentifier=keyid "$@"
+    ) 2>>"$name.openssl" || { cat "$name.openssl"; fail "certificate $name"; }
+}
+# bridge_start: in the gateway's namespace, at $OCSP; answers live for two seconds, and without the ledger's stream
+# what the bridge remembers does too. BRIDGE_MORE (may be empty) is what else belongs into bridge.toml.
+OCSP=http://127.0.0.1:8888/
+bridge_start() {
+  ocsp-bridge init --dir bridge --node http://127.0.0.1:9470 || fail "ocsp-bridge init"
+  sed -i 's/^lifetime_s = .*/lifetime_s = 2/; /^nodes = /a ttl_s = 2' bridge/bridge.toml
+  printf '%s\n' "${BRIDGE_MORE:-}" >>bridge/bridge.toml
+  ocsp-bridge check-config --config bridge/bridge.toml || fail "check-config"
+  start bridge "$SEGW" ocsp-bridge run --config bridge/bridge.toml
+  until_true 10 in_segw curl -fs http://127.0.0.1:9472/ready || fail "the bridge is not ready"
+}
+# ocsp_stage: a ledger with the CA "vendor" and its devices valid, revoked and suspended; unrecorded is the vendor's
+# too, but not on the ledger; of foreign, neither the certificate nor its CA "other" is. All name the bridge. The
+# bridge signs for vendor with a delegate that vendor certified, for everybody else with bridge/signer.pem.
+ocsp_stage() {
+  local aia="authorityInfoAccess=OCSP;URI:$OCSP"
+  vendor_ca vendor
+  vendor_ca other
+  issued_by vendor valid 0x2001 "$aia"
+  issued_by vendor revoked 0x2002 "$aia"
+  issued_by vendor suspended 0xfedcba9876543210 "$aia"
+  issued_by vendor unrecorded 0x2004 "$aia"
+  issued_by other foreign 0x2001 "$aia"
+  ocsp-bridge delegate-csr --key delegate.key --subject "vendor's OCSP" --out delegate.csr || fail "delegate-csr"
+  openssl x509 -req -in delegate.csr -CA vendor.pem -CAkey vendor.key -set_serial 0x1fff -days 30 -sha256 -out delegate.pem -extfile <(
+    printf '%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature extendedKeyUsage=OCSPSigning \
+      noCheck=ignored subjectKeyIdentifier=hash authorityKeyIdentifier=keyid
+  ) 2>delegate.openssl || { cat delegate.openssl; fail "the delegate's certificate"; }
+  ledger_init
+  ledger_start
+  ledger submit vendor.pem --class ca || fail "the CA was not accepted"
+  ledger submit valid.pem revoked.pem suspended.pem || fail "the devices were not accepted"
+  ledger revoke revoked.pem --reason key-compromise || fail "revoke"
+  ledger suspend suspended.pem || fail "suspend"
+  BRIDGE_MORE=$(printf '[[delegate]]\nissuer = "../vendor.pem"\ncertificate = "../delegate.pem"\nkey = "../delegate.key"\n')
+  bridge_start
+}
+# ledger_lost: the ledger ends, and what the bridge remembered of it has ended too.
+ledger_lost() {
+  stop ledger
+  sleep 5
+  in_segw curl -s http://127.0.0.1:9472/ready | grep -q 'out of reach' || fail "the bridge says that it is ready without a ledger"
+}
+
 namespaces
 # shellcheck source=/dev/null
 . "$SCENARIO"
