@@ -1,6 +1,11 @@
 //! Follows the event stream of one source at a time, for as long as the client lives.
 
-use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt as _;
 use ledger::{CertificateHash, Height};
@@ -119,12 +124,30 @@ impl<'a> Follower<'a> {
             height = probe.height.0,
             "following the ledger's event stream"
         );
+        let mut stall: Option<(Height, Instant)> = None;
         loop {
             let item = self.next(&mut stream).await?;
             // Only now it is well: a source that accepts connections and cuts them at once is not.
             self.health.succeeded(at);
             self.backoff.reset();
-            self.take(item);
+            let Some((reached, newest)) = self.take(item) else {
+                continue;
+            };
+            let now = self.shared.clock.now();
+            stall = match stall {
+                _ if reached >= newest || self.shared.sources.len() < 2 => None,
+                Some((at, since)) if at == reached => {
+                    if now.saturating_duration_since(since) >= self.shared.config.stream_idle {
+                        self.shared.knowledge.left_behind();
+                        return Err(SourceError::Stalled {
+                            reached: reached.0,
+                            newest: newest.0,
+                        });
+                    }
+                    stall
+                }
+                _ => Some((reached, now)),
+            };
         }
     }
 
@@ -155,10 +178,9 @@ impl<'a> Follower<'a> {
         self.shared.tell(Change::Resynchronise);
     }
 
-    fn take(&mut self, item: StreamItem) {
-        let Some(cursor) = &mut self.cursor else {
-            return;
-        };
+    /// Returns how far the stream is now, and how far the chain is at least.
+    fn take(&mut self, item: StreamItem) -> Option<(Height, Height)> {
+        let cursor = self.cursor.as_mut()?;
         match item {
             StreamItem::Head(head) => cursor.head(head),
             StreamItem::Event(event) => {
@@ -173,7 +195,8 @@ impl<'a> Follower<'a> {
                 }
             }
         }
-        self.shared.knowledge.reached(cursor.resume_at());
+        let reached = cursor.resume_at();
+        Some((reached, self.shared.knowledge.reached(reached)))
     }
 
     async fn next(&self, stream: &mut EventStream) -> Result<StreamItem, SourceError> {

@@ -59,6 +59,8 @@ struct Table {
     position: Option<Height>,
     /// The lowest height of an answer given before the stream was first followed: it must begin there.
     earliest: Option<Height>,
+    /// The greatest height of an answer: the chain is there at least.
+    newest: Height,
 }
 
 struct UnderWay {
@@ -82,6 +84,7 @@ impl Knowledge {
             next: 0,
             position: None,
             earliest: None,
+            newest: Height(0),
         };
         Self {
             cache,
@@ -220,6 +223,7 @@ impl Knowledge {
                 }
             },
         };
+        table.newest = table.newest.max(answer.height);
         if table.position.is_none() {
             table.earliest = Some(
                 table
@@ -287,9 +291,17 @@ impl Knowledge {
         from
     }
 
-    /// The stream was followed up to `height`.
-    pub(crate) fn reached(&self, height: Height) {
-        self.table().position = Some(height);
+    /// The stream was followed up to `height`. Returns the greatest height that an answer told.
+    pub(crate) fn reached(&self, height: Height) -> Height {
+        let mut table = self.table();
+        table.position = Some(height);
+        table.newest
+    }
+
+    /// The stream is left because it does not get to the height of the answers. Those must tell it anew, so
+    /// that one height that somebody made up does not disturb the streams for ever.
+    pub(crate) fn left_behind(&self) {
+        self.table().newest = Height(0);
     }
 
     /// Changes before `head` were missed: forgets what they may have touched.

@@ -22,6 +22,7 @@
 //! | an answer and an event cross | the one of the greater height wins, whichever comes first |
 //! | a status that is final, and something that undoes it | the final one stands, whatever the heights; a source that undoes it failed |
 //! | a source that lags behind the event stream | its answers serve only if no other source has a better one, and are kept for the negative TTL only |
+//! | the stream stands still below the height of an answer, for as long as [`ClientConfig::stream_idle`] | it counts as cut, where there is another source |
 //! | the stream is cut | another source, or the same after a pause, from the height reached; TTLs bound the delay meanwhile |
 //! | the gap is longer than the source's history | the cache is emptied, subscribers get [`Change::Resynchronise`] |
 //! | a subscriber lags | it gets [`Change::Resynchronise`] rather than silence |

@@ -95,6 +95,16 @@ pub enum SourceError {
         /// The beginning of its text.
         error: String,
     },
+    /// The event stream says that it is up, but does not get to a height that another source has answered for.
+    #[error(
+        "the event stream stands still at height {reached}, but the chain is at {newest}: is the node cut off from the others?"
+    )]
+    Stalled {
+        /// How far it came.
+        reached: u64,
+        /// How far the chain is at least.
+        newest: u64,
+    },
     /// No answer in time, or an event stream that fell silent.
     #[error("the source was silent for {after:?}")]
     Timeout {
@@ -141,6 +151,7 @@ impl SourceError {
             Self::Inquiry { .. } => "inquiry",
             Self::Malformed { .. } => "malformed",
             Self::Refused { .. } => "refused",
+            Self::Stalled { .. } => "stalled",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "too-large",
             Self::UndoesFinal { .. } => "undoes-final",

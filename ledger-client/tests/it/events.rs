@@ -333,3 +333,52 @@ async fn a_source_behind_the_stream_is_believed_only_if_no_other_knows_better() 
     advance(Duration::from_secs(5)).await;
     assert_eq!(client.cached(&hash(2)), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_stands_still_while_the_chain_goes_on_is_left() {
+    let (stuck, current) = (
+        ScriptedSource::streaming([1]),
+        ScriptedSource::streaming([1]),
+    );
+    let client = spawn(ClientConfig::default(), &[&stuck, &current]);
+    let mut changes = client.subscribe();
+    settle().await;
+    // It is cut off from the other nodes, but says each second that it is well.
+    stuck.reply(Reply::Fail(refused()));
+    current.with(|script| script.height = 100);
+    for _ in 0..10 {
+        stuck.send(Ok(StreamItem::Head(Height(10))));
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(client.metrics().stream_cuts, 0, "nobody knows otherwise");
+    assert_eq!(client.status(&hash(1)).await.unwrap().height, Height(100));
+    for _ in 0..7 {
+        stuck.send(Ok(StreamItem::Head(Height(10))));
+        current.send(Ok(StreamItem::Head(Height(100))));
+        sleep(Duration::from_secs(1)).await;
+    }
+    // From where the stuck one was, so that nothing is missed.
+    assert_eq!(current.with(|script| script.opened.clone()), [10]);
+    current.commit(1, REVOKED);
+    assert_eq!(changes.recv().await, change(1, REVOKED, 101));
+    let metrics = client.metrics();
+    assert_eq!((metrics.stream_cuts, metrics.stream_height), (1, 101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_catches_up_is_not_left() {
+    let (slow, other) = (
+        ScriptedSource::streaming([1]),
+        ScriptedSource::streaming([1]),
+    );
+    let client = spawn(ClientConfig::default(), &[&slow, &other]);
+    settle().await;
+    slow.reply(Reply::Fail(refused()));
+    other.with(|script| script.height = 100);
+    assert_eq!(client.status(&hash(1)).await.unwrap().height, Height(100));
+    for height in 11..40 {
+        slow.send(Ok(StreamItem::Head(Height(height))));
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(client.metrics().stream_cuts, 0);
+}
