@@ -2,12 +2,13 @@
 
 use std::{
     convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::Arc,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use ledger::{CertificateHash, Height};
 
 use crate::{
@@ -67,9 +68,15 @@ impl<'a> Follower<'a> {
                 .copied()
                 .unwrap_or(0);
             if let Some(source) = self.shared.sources.get(best) {
-                let error = match self.follow_one(best, source.as_ref()).await {
-                    Ok(never) => match never {},
-                    Err(error) => error,
+                // A source that panics must not end the following for good. It is polled while no change to
+                // the follower's own state is half done.
+                let following = AssertUnwindSafe(self.follow_one(best, source.as_ref()));
+                let error = match following.catch_unwind().await {
+                    Ok(Ok(never)) => match never {},
+                    Ok(Err(error)) => error,
+                    Err(_panic) => SourceError::Cut {
+                        detail: "the source panicked".to_owned(),
+                    },
                 };
                 self.shared
                     .counters()

@@ -382,3 +382,18 @@ async fn a_stream_that_catches_up_is_not_left() {
     }
     assert_eq!(client.metrics().stream_cuts, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_does_not_end_the_following() {
+    let source = ScriptedSource::streaming([1]);
+    source.with(|script| script.stream_panics = true);
+    let client = spawn(patient(), &[&source]);
+    let mut changes = client.subscribe();
+    settle().await;
+    assert_eq!(client.metrics().stream_cuts, 1);
+    source.with(|script| script.stream_panics = false);
+    sleep(Duration::from_secs(1)).await;
+    source.commit(1, REVOKED);
+    let told = tokio::time::timeout(Duration::from_secs(1), changes.recv()).await;
+    assert_eq!(told, Ok(change(1, REVOKED, 11)));
+}

@@ -76,6 +76,8 @@ pub(crate) struct Script {
     pub(crate) chain: ChainId,
     /// Whether the event stream can be opened.
     pub(crate) streaming: bool,
+    /// Whether opening the event stream panics.
+    pub(crate) stream_panics: bool,
     /// The oldest height whose events are kept.
     pub(crate) oldest: u64,
     pub(crate) asked: Vec<CertificateHash>,
@@ -102,6 +104,7 @@ impl ScriptedSource {
             height: 10,
             chain: CHAIN,
             streaming: false,
+            stream_panics: false,
             oldest: 0,
             asked: Vec::new(),
             opened: Vec::new(),
@@ -196,6 +199,8 @@ impl Source for ScriptedSource {
 
     fn events(&self, from: Height) -> BoxFuture<'_, Result<EventStream, SourceError>> {
         Box::pin(async move {
+            let panics = self.with(|script| script.stream_panics);
+            assert!(!panics, "a source with a defect, as scripted");
             self.with(|script| {
                 if !script.streaming {
                     return Err(refused());
