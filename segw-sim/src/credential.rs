@@ -7,7 +7,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ikev2::auth::{CredentialError, Identification, Pkcs8Credential};
+use ikev2::auth::{
+    CertificateError, CredentialError, Identification, LocalCredential as _, PeerVerifier as _,
+    Pkcs8Credential, PresentedChain, ProfileVerifier, UnixTime,
+};
+use ikev2::crypto::RING;
 use pkcs8::{Document, SecretDocument};
 
 use crate::config::IdentityFiles;
@@ -16,19 +20,33 @@ use crate::config::IdentityFiles;
 ///
 /// # Errors
 ///
-/// [`CredentialFileError`], which names the file and what is wrong with it.
-pub fn load(files: &IdentityFiles) -> Result<Pkcs8Credential, CredentialFileError> {
+/// [`CredentialFileError`], which names the file and what is wrong with it; a certificate that peers
+/// would refuse, since it has expired or does not hold the identity, is refused here first.
+pub fn load(files: &IdentityFiles, now: UnixTime) -> Result<Pkcs8Credential, CredentialFileError> {
     let chain = read_chain(&files.certificate)?;
     let key = read_key(&files.key)?;
-    Pkcs8Credential::from_der(chain, key.as_bytes(), identification(&files.id)).map_err(|error| {
-        CredentialFileError {
+    let credential = Pkcs8Credential::from_der(chain, key.as_bytes(), identification(&files.id))
+        .map_err(|error| CredentialFileError {
             file: files.key.clone(),
             problem: Problem::Unusable {
                 certificate: files.certificate.clone(),
                 error,
             },
-        }
-    })
+        })?;
+    let presented = PresentedChain {
+        identity: credential.identity(),
+        chain: credential.chain(),
+    };
+    ProfileVerifier::new(RING.clone())
+        .verify(&presented, now)
+        .map_err(|error| CredentialFileError {
+            file: files.certificate.clone(),
+            problem: Problem::Refusable {
+                id: files.id.clone(),
+                error,
+            },
+        })?;
+    Ok(credential)
 }
 
 /// The identity that a text in the configuration means: an address, a mail address, else a host name.
@@ -163,6 +181,10 @@ enum Problem {
     NoCertificate,
     NotPkcs8(String),
     Pem(String),
+    Refusable {
+        id: String,
+        error: CertificateError,
+    },
     TooLong,
     Unusable {
         certificate: PathBuf,
@@ -190,6 +212,10 @@ impl fmt::Display for CredentialFileError {
                 "{file}: a PEM block \"{label}\" was found, expected \"PRIVATE KEY\" (PKCS#8); convert it: openssl pkcs8 -topk8 -nodes"
             ),
             Problem::Pem(error) => write!(f, "{file}: neither PEM nor DER as expected: {error}"),
+            Problem::Refusable { id, error } => write!(
+                f,
+                "{file}: every peer would refuse this certificate for identity.id \"{id}\": {error}"
+            ),
             Problem::TooLong => write!(
                 f,
                 "{file}: longer than {MAX_FILE} octets, which no certificate or key is"
@@ -240,6 +266,36 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_peers_would_refuse_is_refused_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair();
+        let files = |id: &str| IdentityFiles {
+            id: id.to_owned(),
+            certificate: file(folder.path(), "c.pem", certificate.pem().as_bytes(), 0o644),
+            key: file(
+                folder.path(),
+                "k.pem",
+                key.serialize_pem().as_bytes(),
+                0o600,
+            ),
+        };
+        let in_force = UnixTime::from_secs(1_800_000_000);
+        load(&files("segw.lab.test"), in_force).unwrap();
+        let other = load(&files("other.lab.test"), in_force)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            other.contains("c.pem") && other.contains("identity.id \"other.lab.test\""),
+            "{other}"
+        );
+        let later = UnixTime::from_secs(100_000_000_000);
+        let expired = load(&files("segw.lab.test"), later)
+            .unwrap_err()
+            .to_string();
+        assert!(expired.contains("c.pem"), "{expired}");
+    }
+
+    #[test]
     fn pem_and_der_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = pair();
@@ -267,7 +323,7 @@ mod tests {
             certificate: folder.path().join("c.der"),
             key: folder.path().join("k.pem"),
         };
-        load(&files).unwrap();
+        load(&files, UnixTime::from_secs(1_800_000_000)).unwrap();
     }
 
     #[test]
@@ -330,7 +386,9 @@ mod tests {
                 0o600,
             ),
         };
-        let message = load(&files).unwrap_err().to_string();
+        let message = load(&files, UnixTime::from_secs(1_800_000_000))
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("other.key") && message.contains("c.der"),
             "{message}"

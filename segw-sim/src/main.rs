@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ikev2::auth::{TimeProvider as _, UnixTime};
 use ledger_client::{HttpSource, Source};
 use segw_sim::config::Config;
 use segw_sim::control::{self, Request, SaSummary, Which};
 use segw_sim::credential;
 use segw_sim::demo::{self, MAX_DEVICES, Plan};
-use segw_sim::gateway::{self, Gateway};
+use segw_sim::gateway::{self, Gateway, SystemTimeProvider};
 use segw_sim::log::{self, LogFormat};
 use segw_sim::registry::SaId;
 use serde::Deserialize;
@@ -160,7 +161,7 @@ fn run(path: &Path, log_format: LogFormat) -> Result<(), String> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|e| format!("signals: {e}"))?;
     }
-    let credential = credential::load(&config.identity).map_err(|e| e.to_string())?;
+    let credential = credential::load(&config.identity, wall_time()?).map_err(|e| e.to_string())?;
     let sources = sources(&config)?;
     let gateway =
         Gateway::start(&config, Arc::new(credential), sources).map_err(|e| e.to_string())?;
@@ -180,9 +181,15 @@ fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, String> {
     config.ledger.nodes.iter().map(source).collect()
 }
 
+fn wall_time() -> Result<UnixTime, String> {
+    SystemTimeProvider
+        .current_time()
+        .ok_or_else(|| "this machine's clock stands before 1970; set it".to_owned())
+}
+
 fn check_config(path: &Path) -> Result<(), String> {
     let config = Config::read(path).map_err(|e| e.to_string())?;
-    let credential = credential::load(&config.identity).map_err(|e| e.to_string())?;
+    let credential = credential::load(&config.identity, wall_time()?).map_err(|e| e.to_string())?;
     gateway::check(&config, Arc::new(credential)).map_err(|e| e.to_string())?;
     sources(&config)?;
     say!("{}: good", path.display());
