@@ -56,6 +56,9 @@ pub(crate) struct Entry {
     /// From then on it is no hit. It stays until it is pushed out: as the newest height known for the
     /// certificate, and for use in an outage.
     pub(crate) expires: Instant,
+    /// When a valid certificate ends by its own `notAfter`, if that is known and not beyond what the clock can
+    /// tell. No grace goes past it.
+    pub(crate) certificate_ends: Option<Instant>,
     as_of: AsOf,
 }
 
@@ -179,11 +182,14 @@ impl Cache {
                 as_of = known.as_of;
             }
         }
-        let expires = now + self.ttl(answer, coverage);
+        let left = time_left(answer);
+        let ttl = self.ttl(answer.status, coverage);
+        let expires = now + left.map_or(ttl, |left| left.min(ttl));
         let entry = Entry {
             status: answer.status,
             block_time: Some(answer.block_time),
             expires,
+            certificate_ends: left.and_then(|left| now.checked_add(left)),
             as_of,
         };
         shard.put(answer.hash, entry);
@@ -228,6 +234,7 @@ impl Cache {
                         status: event.status,
                         block_time: None,
                         expires,
+                        certificate_ends: None,
                         as_of,
                     },
                 );
@@ -261,24 +268,12 @@ impl Cache {
         self.shards.iter().map(|shard| lock(shard).hits).sum()
     }
 
-    fn ttl(&self, answer: &StatusAnswer, coverage: Coverage) -> Duration {
+    fn ttl(&self, status: Status, coverage: Coverage) -> Duration {
         let Lifetimes { ttl, negative_ttl } = self.lifetimes;
-        if answer.status == Status::NotRecorded {
-            return negative_ttl;
-        }
-        let ttl = match coverage {
+        match coverage {
+            _ if status == Status::NotRecorded => negative_ttl,
             Coverage::Full => ttl,
             Coverage::Lagging => ttl.min(negative_ttl),
-        };
-        // Expiry raises no event. Block time never runs ahead, so this never ends too early.
-        match (answer.status, answer.not_after) {
-            (Status::Valid, Some(not_after)) => {
-                let left = not_after
-                    .saturating_mul(1000)
-                    .saturating_sub(answer.block_time.0);
-                ttl.min(Duration::from_millis(left))
-            }
-            _ => ttl,
         }
     }
 
@@ -286,6 +281,20 @@ impl Cache {
         // The tables inside use the lowest and the highest bits; these are others.
         let at = (self.seed.hash_one(hash) >> 40) as usize & (self.shards.len() - 1);
         lock(&self.shards[at])
+    }
+}
+
+/// How long after its block a valid certificate goes on. Expiry raises no event. Block time never runs ahead, so
+/// this never ends too early.
+fn time_left(answer: &StatusAnswer) -> Option<Duration> {
+    match (answer.status, answer.not_after) {
+        (Status::Valid, Some(not_after)) => {
+            let left = not_after
+                .saturating_mul(1000)
+                .saturating_sub(answer.block_time.0);
+            Some(Duration::from_millis(left))
+        }
+        _ => None,
     }
 }
 

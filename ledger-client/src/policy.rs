@@ -21,7 +21,7 @@ pub(crate) enum Remembered {
 /// What an inquiry without an answer comes to, given what is still known of the certificate.
 ///
 /// An event may have brought a fresh answer in the meantime. A revocation outlives every outage. Other
-/// answers serve within the grace, if there is one; but overload is the peers' doing, so it never stretches
+/// answers serve within the grace, if there is one, and within the certificate's own time; but overload is the peers' doing, so it never stretches
 /// an answer's life. Otherwise: nothing, and the caller refuses.
 pub(crate) fn without_answer(
     now: Instant,
@@ -38,7 +38,8 @@ pub(crate) fn without_answer(
     if matches!(known.status, Status::Revoked { .. }) {
         return Ok((known.answer(Origin::Stale), Some(Remembered::Revoked)));
     }
-    let within_grace = grace.is_some_and(|grace| now < known.expires + grace);
+    let within_grace = grace.is_some_and(|grace| now < known.expires + grace)
+        && known.certificate_ends.is_none_or(|ends| now < ends);
     match failure {
         Unavailable::Deadline { .. } | Unavailable::Sources { .. } if within_grace => {
             Ok((known.answer(Origin::Stale), Some(Remembered::WithinGrace)))
@@ -66,6 +67,10 @@ mod tests {
     };
 
     fn entry(now: Instant, status: Status) -> Entry {
+        entry_until(now, status, None)
+    }
+
+    fn entry_until(now: Instant, status: Status, not_after: Option<u64>) -> Entry {
         let cache = Cache::new(
             8,
             Lifetimes {
@@ -79,9 +84,9 @@ mod tests {
             hash,
             status,
             class: None,
-            not_after: None,
+            not_after,
             height: Height(7),
-            block_time: BlockTime(8),
+            block_time: BlockTime(8_000),
             chain: ChainId::from_octets([0; 32]),
         };
         cache.store(now, &answer, Coverage::Full).unwrap();
@@ -146,6 +151,22 @@ mod tests {
         );
         assert_eq!(why, Some(Remembered::WithinGrace));
         assert_eq!(without_answer(ends, known, GRACE, outage()), Err(outage()));
+    }
+
+    #[test]
+    fn no_grace_outlives_the_certificate() {
+        let now = Instant::now();
+        let outcome = |not_after: u64, secs: u64| {
+            let known = Some(entry_until(now, Status::Valid, Some(not_after)));
+            without_answer(now + Duration::from_secs(secs), known, GRACE, outage())
+        };
+        // The block was at second 8, the grace ends 90 s later.
+        assert!(outcome(8 + 80, 79).is_ok());
+        assert_eq!(outcome(8 + 80, 80), Err(outage()), "ends within the grace");
+        assert_eq!(outcome(8 + 20, 20), Err(outage()), "ends within the TTL");
+        assert_eq!(outcome(3, 0), Err(outage()), "had ended");
+        assert!(outcome(u64::MAX, 89).is_ok());
+        assert_eq!(outcome(u64::MAX, 90), Err(outage()));
     }
 
     #[test]
