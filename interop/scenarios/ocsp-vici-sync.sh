@@ -1,0 +1,187 @@
+# ocsp-bridge vici-sync at a strongSwan gateway: live tunnels of revoked and suspended devices are gone within 2 s
+vendor() { # makes vendor.pem and vendor.key: the vendor's own CA
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 365 -subj "/O=Lab/CN=Vendor CA" \
+    -config <(printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n') \
+    -extensions ca -keyout vendor.key -out vendor.pem 2>vendor.openssl || { cat vendor.openssl; fail "vendor CA"; }
+}
+issued() { # NAME SERIAL: NAME.pem and NAME.key, issued by the vendor
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/C=DE/O=Lab/OU=RAN/serialNumber=42/CN=$1.lab.test" -keyout "$1.key" -out "$1.csr" 2>"$1.openssl" &&
+    openssl x509 -req -in "$1.csr" -CA vendor.pem -CAkey vendor.key -set_serial "$2" -days 90 -sha256 -out "$1.pem" -extfile <(
+      printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectAltName=DNS:%s.lab.test\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' "$1"
+    ) 2>>"$1.openssl" || { cat "$1.openssl"; fail "certificate $1"; }
+}
+devices=(henb1 henb2 henb3 henb4 henb5)
+vendor
+issued segw 0x1000
+serial=0x1001
+for device in "${devices[@]}"; do
+  issued "$device" $((serial++))
+done
+
+step "ledger, bridge (answers live for ten minutes), strongSwan as the gateway with strict OCSP"
+ledger_init
+ledger_start
+ledger submit vendor.pem --class ca || fail "the CA was not accepted"
+ledger submit henb1.pem henb2.pem henb3.pem henb4.pem henb5.pem || fail "the devices were not accepted"
+ocsp-bridge init --dir bridge --node http://127.0.0.1:9470 || fail "ocsp-bridge init"
+sed -i 's/^lifetime_s = .*/lifetime_s = 600/' bridge/bridge.toml
+start bridge "$SEGW" ocsp-bridge run --config bridge/bridge.toml
+until_true 10 in_segw curl -fs http://127.0.0.1:9472/ready || fail "the bridge is not ready"
+strongswan_files segw segw vendor
+rm segw/swanctl/x509/vendor.pem
+mkdir -p segw/swanctl/x509ca segw/swanctl/x509ocsp
+cp vendor.pem segw/swanctl/x509ca/
+cp bridge/signer.pem segw/swanctl/x509ocsp/
+sed -i -e 's/ x509 openssl pubkey/ x509 openssl revocation constraints pubkey/' -e 's/ curve25519 vici/ curve25519 curl vici/' \
+  -e 's/^  plugins {/  plugins {\n    revocation {\n      enable_ocsp = yes\n      enable_crl = no\n      timeout = 3s\n    }/' segw/strongswan.conf
+ocsp-bridge strongswan-config --config bridge/bridge.toml --ca vendor.pem >lines || fail "strongswan-config"
+cat - lines >segw/swanctl/swanctl.conf <<'CONF'
+connections {
+  segw {
+    version = 2
+    local_addrs = 192.0.2.1
+    proposals = aes128gcm16-prfsha256-x25519
+    pools = inner
+    local {
+      auth = pubkey
+      certs = segw.pem
+      id = segw.lab.test
+    }
+    remote {
+      auth = pubkey
+      cacerts = vendor.pem
+      revocation = strict
+    }
+    children {
+      core {
+        local_ts = 10.99.0.0/24
+        esp_proposals = aes128gcm16
+      }
+    }
+  }
+}
+pools {
+  inner {
+    addrs = 10.88.0.0/24
+  }
+}
+CONF
+charon_start segw "$SEGW"
+
+step "the devices, henb3 by its distinguished name"
+strongswan_files henb henb1 segw
+{
+  echo 'connections {'
+  for device in "${devices[@]}"; do
+    cp "$device.pem" henb/swanctl/x509/
+    cp "$device.key" henb/swanctl/private/
+    id=$device.lab.test
+    [ "$device" != henb3 ] || id="C=DE, O=Lab, OU=RAN, serialNumber=42, CN=henb3.lab.test"
+    cat <<CONF
+  $device {
+    version = 2
+    local_addrs = 192.0.2.2
+    remote_addrs = 192.0.2.1
+    proposals = aes128gcm16-prfsha256-x25519
+    vips = 0.0.0.0
+    local {
+      auth = pubkey
+      certs = $device.pem
+      id = "$id"
+    }
+    remote {
+      auth = pubkey
+      certs = segw.pem
+      id = segw.lab.test
+    }
+    children {
+      $device {
+        remote_ts = 10.99.0.0/24
+        esp_proposals = aes128gcm16
+      }
+    }
+  }
+CONF
+  done
+  echo '}'
+} >henb/swanctl/swanctl.conf
+charon_start henb "$HENB"
+connect() { vici henb --initiate --ike "$1" --child "$1" --timeout 10 >"$1.out" 2>&1; }
+listed() { vici segw --list-sas 2>/dev/null | grep "remote .*$1.lab.test" | grep -q . ; }
+gone() { ! listed "$1"; }
+gone_in_time() { # NAME SINCE-MS
+  until_true 3 gone "$1" || { cat sync.log; fail "$1 is still connected"; }
+  took=$(($(date +%s%3N) - $2))
+  echo "$1 was gone $took ms after the ledger was told"
+  [ "$took" -lt 2000 ] || fail "$1 was gone only after $took ms"
+}
+connect henb1 || { cat henb1.out; fail "henb1"; }
+connect henb4 || { cat henb4.out; fail "henb4"; }
+
+step "vici-sync: henb1 and henb4 are up before it, henb2 and henb3 come after"
+start sync "$SEGW" ocsp-bridge vici-sync --vici "unix://$WORK/segw/charon.vici" --config bridge/bridge.toml
+until_true 10 log_has sync.log 'connected to the IKE daemon' || fail "vici-sync does not connect"
+connect henb2 || { cat henb2.out; fail "henb2"; }
+connect henb3 || { cat henb3.out; fail "henb3"; }
+for device in henb1 henb2 henb3 henb4; do
+  listed "$device" || { vici segw --list-sas; fail "$device is not connected"; }
+done
+sleep 2
+
+step "revoked: by an FQDN from before, by a distinguished name from after"
+began=$(date +%s%3N)
+ledger revoke henb1.pem --reason key-compromise || fail "revoke"
+gone_in_time henb1 "$began"
+log_has sync.log 'closing an IKE_SA: the ledger says revoked.*identity="henb1.lab.test"' || { cat sync.log; fail "the log does not say why"; }
+began=$(date +%s%3N)
+ledger revoke henb3.pem --reason key-compromise || fail "revoke"
+gone_in_time henb3 "$began"
+offset=$(size_of segw/charon.log)
+connect henb1 && fail "the revoked henb1 came in again, by a cached answer"
+log_has segw/charon.log 'certificate was revoked on .*key compromise' "$offset" || fail "charon did not ask anew"
+
+step "suspended, after a rekey"
+vici segw --rekey --ike segw --reauth 0 >/dev/null 2>&1 || vici segw --rekey --ike segw >rekey.out 2>&1 || { cat rekey.out; fail "rekey"; }
+until_true 5 log_has segw/charon.log 'rekeyed between|IKE_SA segw\[[0-9]+\] rekeyed' "$offset" || fail "no rekey"
+sleep 1
+began=$(date +%s%3N)
+ledger suspend henb2.pem || fail "suspend"
+gone_in_time henb2 "$began"
+connect henb2 && fail "the suspended henb2 came in"
+listed henb4 || fail "henb4 is gone, too, and nobody revoked it"
+
+step "resumed: it comes in again, though a revoked answer was cached"
+ledger resume henb2.pem || fail "resume"
+until_true 4 connect henb2 || { cat henb2.out; fail "the resumed henb2 is refused"; }
+
+step "revoked while vici-sync is not there: gone when it comes back; a device that is silent, too"
+connect henb5 || { cat henb5.out; fail "henb5"; }
+stop sync
+log_has sync.log 'stopping' || fail "vici-sync did not stop by itself"
+ledger revoke henb2.pem --reason key-compromise || fail "revoke"
+sleep 1
+listed henb2 || fail "henb2 is gone without vici-sync"
+start sync "$SEGW" ocsp-bridge vici-sync --vici "unix://$WORK/segw/charon.vici" --config bridge/bridge.toml
+gone_in_time henb2 "$(date +%s%3N)"
+ip -n "$HENB" link set veth0 down
+began=$(date +%s%3N)
+ledger revoke henb5.pem --reason key-compromise || fail "revoke"
+gone_in_time henb5 "$began"
+ip -n "$HENB" link set veth0 up
+
+step "the ledger goes and comes back: nobody is closed meanwhile, and what it says then counts"
+stop ledger
+sleep 2
+listed henb4 || fail "henb4 was closed since the ledger is down"
+ledger_start
+began=$(date +%s%3N)
+ledger suspend henb4.pem || fail "suspend"
+until_true 10 gone henb4 || { cat sync.log; fail "henb4 is still connected after the ledger came back"; }
+
+step "the daemon goes: vici-sync waits for it"
+stop segw
+until_true 5 log_has sync.log 'the daemon (is lost|cannot be reached)' || fail "vici-sync did not notice"
+offset=$(size_of sync.log)
+charon_start segw "$SEGW"
+until_true 10 log_has sync.log 'connected to the IKE daemon' "$offset" || fail "vici-sync did not come back"
+stop sync
