@@ -337,6 +337,11 @@ impl Collector for LedgerCollector {
                 metrics.stale,
             ),
             (
+                "ledger_undone",
+                "Answers and events refused that would have undone a revocation: look at the node that gave them",
+                metrics.undone,
+            ),
+            (
                 "ledger_events",
                 "Status changes taken from the event stream",
                 metrics.events,
