@@ -141,8 +141,11 @@ connect henb1 && fail "the revoked henb1 came in again, by a cached answer"
 log_has segw/charon.log 'certificate was revoked on .*key compromise' "$offset" || fail "charon did not ask anew"
 
 step "suspended, after a rekey"
-vici segw --rekey --ike segw --reauth 0 >/dev/null 2>&1 || vici segw --rekey --ike segw >rekey.out 2>&1 || { cat rekey.out; fail "rekey"; }
-until_true 5 log_has segw/charon.log 'rekeyed between|IKE_SA segw\[[0-9]+\] rekeyed' "$offset" || fail "no rekey"
+number() { vici segw --list-sas --raw 2>/dev/null | sed -nE "s/.*uniqueid=([0-9]+) .*remote-id=$1.lab.test .*/\1/p"; }
+before=$(number henb2)
+vici henb --rekey --ike henb2 >rekey.out 2>&1 || { cat rekey.out; fail "rekey"; }
+rekeyed() { [ -n "$(number henb2)" ] && [ "$(number henb2)" != "$before" ]; }
+until_true 5 rekeyed || { vici segw --list-sas --raw; fail "the IKE_SA was not rekeyed"; }
 sleep 1
 began=$(date +%s%3N)
 ledger suspend henb2.pem || fail "suspend"

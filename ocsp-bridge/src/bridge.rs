@@ -229,7 +229,12 @@ fn first_certificate(path: &std::path::Path) -> Result<Vec<u8>, StartError> {
         .unwrap_or_default())
 }
 
-fn spawn_client(config: &Config) -> Result<Client, StartError> {
+/// Starts a ledger client as a configuration says, on the current Tokio runtime.
+///
+/// # Errors
+///
+/// [`StartError::Ledger`] when it cannot be used.
+pub fn spawn_client(config: &Config) -> Result<Client, StartError> {
     let nodes = config
         .ledger
         .index

@@ -28,6 +28,7 @@ pub mod http;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+pub mod vici;
 
 mod answer;
 mod cache;

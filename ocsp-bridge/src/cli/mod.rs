@@ -7,6 +7,7 @@ mod run;
 mod secret_file;
 mod strongswan_config;
 mod subject;
+mod vici_sync;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ Examples:
   ocsp-bridge run --config bridge/bridge.toml                   answer in the foreground
   ocsp-bridge check-config --config bridge/bridge.toml          say what is wrong with a configuration
   ocsp-bridge strongswan-config --config bridge/bridge.toml --url http://ocsp.example.net:8888/ --ca vendor-ca.pem
+  ocsp-bridge vici-sync --vici unix:///run/charon.vici --config bridge/bridge.toml     on the gateway
   ocsp-bridge delegate-csr --key vendor.key --subject vendor-ocsp --out vendor.csr
 
 A configuration (all but the first three tables may be left out):
@@ -69,6 +71,8 @@ enum Command {
     DelegateCsr(delegate_csr::DelegateCsrArgs),
     /// Print what a strongSwan gateway needs to ask this bridge.
     StrongswanConfig(strongswan_config::StrongswanConfigArgs),
+    /// Close a strongSwan gateway's live IKE_SAs when the ledger revokes or suspends their certificates.
+    ViciSync(vici_sync::ViciSyncArgs),
 }
 
 /// Parses the arguments and does what they say.
@@ -79,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::DelegateCsr(args) => delegate_csr::run(&args),
         Command::StrongswanConfig(args) => strongswan_config::run(&args),
+        Command::ViciSync(args) => vici_sync::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
