@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use ledger::{CertificateHash, Status};
 use ledger_client::{Answer, Change, Changes, Client, Unavailable};
 use tokio::task::JoinSet;
@@ -131,6 +132,14 @@ impl<'a> Session<'a> {
                 event = self.events.event() => {
                     let (name, message) = event?;
                     self.event(&name, &message);
+                    // Those that are there already, so that certificates are listed once for all.
+                    for _ in 1..MAX_EVENTS {
+                        let Some(event) = self.events.event().now_or_never() else {
+                            break;
+                        };
+                        let (name, message) = event?;
+                        self.event(&name, &message);
+                    }
                 }
                 Some(listed) = self.listing.join_next() => {
                     if let Ok(listed) = listed {
@@ -141,11 +150,11 @@ impl<'a> Session<'a> {
                 () = until(due) => {}
             }
             if self.table.needs_certificates() {
-                self.list_certificates().await?;
-                let closings = self.table.closings();
-                self.close(closings).await?;
-                self.unidentified().await?;
+                let unidentified = self.list_certificates().await?;
+                self.unidentified(unidentified).await?;
             }
+            let closings = self.table.closings();
+            self.close(closings).await?;
             self.ask();
             self.flush().await?;
         }
@@ -201,7 +210,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn list_certificates(&mut self) -> Result<(), ViciError> {
+    /// Tells which of the new IKE_SAs have no certificate.
+    async fn list_certificates(&mut self) -> Result<Vec<IkeSa>, ViciError> {
         let table = &mut self.table;
         // Of every flag: an extended key usage must not hide a device's certificate.
         let arguments = Section::new().with("type", "X509").with("flag", "ANY");
@@ -212,8 +222,7 @@ impl<'a> Session<'a> {
                 }
             })
             .await?;
-        table.offered();
-        Ok(())
+        Ok(table.offered())
     }
 
     /// Asks the ledger about the candidates that it was not asked about, a bounded number at a time.
@@ -380,8 +389,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn unidentified(&mut self) -> Result<(), ViciError> {
-        let unidentified: Vec<IkeSa> = self.table.unidentified().cloned().collect();
+    async fn unidentified(&mut self, unidentified: Vec<IkeSa>) -> Result<(), ViciError> {
         for sa in unidentified {
             if self.config.close_unidentified {
                 tracing::warn!(
@@ -460,6 +468,9 @@ const SECOND_FLUSH: Duration = Duration::from_secs(1);
 
 /// How often they are flushed at most while changes come in.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The most events that are taken before the certificates are listed.
+const MAX_EVENTS: usize = 64;
 
 /// The most questions to the ledger under way.
 const MAX_INQUIRIES: usize = 256;

@@ -36,6 +36,12 @@ pub struct Table {
     sas: HashMap<u64, Entry>,
     by_name: HashMap<String, HashSet<u64>>,
     certificates: HashMap<CertificateHash, Certificate>,
+    /// Those of `certificates` of which the ledger has said nothing yet.
+    unknown: HashSet<CertificateHash>,
+    /// IKE_SAs for which certificates were not listed yet.
+    waiting: HashSet<u64>,
+    /// IKE_SAs that are new or have a new candidate, and were not judged since.
+    touched: HashSet<u64>,
     generation: u64,
 }
 
@@ -44,8 +50,6 @@ struct Entry {
     sa: IkeSa,
     name: String,
     candidates: Vec<CertificateHash>,
-    /// Certificates were listed since this one came.
-    compared: bool,
     /// The daemon was told to close it.
     closing: bool,
     generation: u64,
@@ -107,14 +111,6 @@ impl Table {
         self.sas.is_empty()
     }
 
-    /// The IKE_SAs for which no certificate was found, though certificates were listed since they came.
-    pub fn unidentified(&self) -> impl Iterator<Item = &IkeSa> {
-        self.sas
-            .values()
-            .filter(|entry| entry.compared && entry.candidates.is_empty())
-            .map(|entry| &entry.sa)
-    }
-
     /// An IKE_SA was established or is listed. Says whether it is new: then certificates must be listed. One
     /// too many ([`MAX_SAS`]) is not taken.
     pub fn insert(&mut self, sa: IkeSa) -> bool {
@@ -134,11 +130,12 @@ impl Table {
         let entry = Entry {
             name,
             candidates: Vec::new(),
-            compared: false,
             closing: false,
             generation: self.generation,
             sa,
         };
+        self.waiting.insert(entry.sa.id);
+        self.touched.insert(entry.sa.id);
         self.sas.insert(entry.sa.id, entry);
         true
     }
@@ -148,6 +145,8 @@ impl Table {
         let Some(entry) = self.sas.remove(&id) else {
             return;
         };
+        self.waiting.remove(&id);
+        self.touched.remove(&id);
         if let Some(ids) = self.by_name.get_mut(&entry.name) {
             ids.remove(&id);
             if ids.is_empty() {
@@ -159,6 +158,7 @@ impl Table {
                 certificate.sas.remove(&id);
                 if certificate.sas.is_empty() {
                     self.certificates.remove(hash);
+                    self.unknown.remove(hash);
                 }
             }
         }
@@ -172,11 +172,10 @@ impl Table {
             return;
         };
         let (established, candidates) = (entry.sa.established, entry.candidates.clone());
-        let compared = entry.compared;
-        let id = new.id;
+        let (waits, id) = (self.waiting.contains(&old), new.id);
         self.insert(IkeSa { established, ..new });
-        if let Some(entry) = self.sas.get_mut(&id) {
-            entry.compared = compared;
+        if !waits {
+            self.waiting.remove(&id);
         }
         for hash in candidates {
             self.attach(id, hash);
@@ -196,7 +195,9 @@ impl Table {
             .sas
             .iter_mut()
             .filter_map(|(id, entry)| {
-                entry.closing = false;
+                if core::mem::take(&mut entry.closing) {
+                    self.touched.insert(*id);
+                }
                 (entry.generation != self.generation).then_some(*id)
             })
             .collect();
@@ -222,31 +223,39 @@ impl Table {
             .is_some_and(|certificate| certificate.standing.is_none())
     }
 
-    /// All certificates that the daemon knows were offered.
-    pub fn offered(&mut self) {
-        for entry in self.sas.values_mut() {
-            entry.compared = true;
-        }
+    /// All certificates that the daemon knows were offered. Tells for which IKE_SAs none of them was a candidate.
+    pub fn offered(&mut self) -> Vec<IkeSa> {
+        let waited = core::mem::take(&mut self.waiting);
+        waited
+            .iter()
+            .filter_map(|id| self.sas.get(id))
+            .filter(|entry| entry.candidates.is_empty())
+            .map(|entry| entry.sa.clone())
+            .collect()
     }
 
-    /// Has certificates listed again for the IKE_SAs that have none.
+    /// Has certificates listed again for the IKE_SAs that have no candidate.
     pub fn compare_again(&mut self) {
-        for entry in self.sas.values_mut() {
-            entry.compared &= !entry.candidates.is_empty();
-        }
+        let without = self
+            .sas
+            .iter()
+            .filter(|(_, entry)| entry.candidates.is_empty())
+            .map(|(id, _)| *id);
+        self.waiting.extend(without);
     }
 
     /// Forgets what the ledger said: every candidate must be asked about again.
     pub fn forget_standings(&mut self) {
-        for certificate in self.certificates.values_mut() {
+        for (hash, certificate) in &mut self.certificates {
             certificate.standing = None;
+            self.unknown.insert(*hash);
         }
     }
 
     /// Whether an IKE_SA waits for a listing of certificates.
     #[must_use]
     pub fn needs_certificates(&self) -> bool {
-        self.sas.values().any(|entry| !entry.compared)
+        !self.waiting.is_empty()
     }
 
     /// The ledger's word on a certificate, as of a block; an older word than what is known changes nothing.
@@ -278,19 +287,12 @@ impl Table {
             height,
             since,
         });
+        self.unknown.remove(hash);
     }
 
-    /// The candidates' hashes, to be asked about again.
-    pub fn candidates(&self) -> impl Iterator<Item = CertificateHash> {
-        self.certificates.keys().copied()
-    }
-
-    /// The candidates whose status is not known.
+    /// The candidates of which the ledger has said nothing yet.
     pub fn unknown(&self) -> impl Iterator<Item = CertificateHash> {
-        self.certificates
-            .iter()
-            .filter(|(_, certificate)| certificate.standing.is_none())
-            .map(|(hash, _)| *hash)
+        self.unknown.iter().copied()
     }
 
     /// The IKE_SAs behind which this certificate can stand and that must go, each told once until the next
@@ -305,10 +307,10 @@ impl Table {
         self.close(ids)
     }
 
-    /// All IKE_SAs that must go, each told once until the next [`sweep`](Self::sweep).
+    /// The IKE_SAs that must go among those that are new, have a new candidate, or outlived their closing.
     pub fn closings(&mut self) -> Vec<Closing> {
-        let ids = self.sas.keys().copied().collect();
-        self.close(ids)
+        let ids = core::mem::take(&mut self.touched);
+        self.close(ids.into_iter().collect())
     }
 
     fn close(&mut self, ids: Vec<u64>) -> Vec<Closing> {
@@ -331,7 +333,7 @@ impl Table {
     fn reason(&self, id: u64) -> Option<Reason> {
         let entry = self.sas.get(&id)?;
         if entry.candidates.is_empty() {
-            let hides = entry.compared && is_wildcard(&entry.sa.identity);
+            let hides = !self.waiting.contains(&id) && is_wildcard(&entry.sa.identity);
             return hides.then_some(Reason::Wildcard);
         }
         let mut condemned = None;
@@ -375,7 +377,12 @@ impl Table {
             return;
         }
         entry.candidates.push(hash);
-        self.certificates.entry(hash).or_default().sas.insert(id);
+        let certificate = self.certificates.entry(hash).or_default();
+        certificate.sas.insert(id);
+        if certificate.standing.is_none() {
+            self.unknown.insert(hash);
+        }
+        self.touched.insert(id);
     }
 }
 
@@ -439,7 +446,7 @@ mod tests {
         assert!(table.needs_certificates());
         assert!(table.offer(&a) && table.offer(&b));
         assert!(!table.offer(&certificate(3, "nobody")));
-        table.offered();
+        assert_eq!(table.offered(), []);
         assert!(!table.needs_certificates());
         assert_eq!(table.unknown().count(), 2);
         table.judge(&a.hash, Status::Valid, Height(1), None);
@@ -473,7 +480,7 @@ mod tests {
                 status,
             };
             assert_eq!(closings[0].reason, reason);
-            assert_eq!(table.closings(), []);
+            assert_eq!(table.closings_by(&a.hash), []);
             assert_eq!(table.closings_by(&b.hash), []);
             // An older word changes nothing.
             table.judge(&a.hash, Status::Valid, Height(0), None);
@@ -501,7 +508,7 @@ mod tests {
         table.judge(&other.hash, Status::NotRecorded, Height(1), None);
         // Long before the SA, so that only the second rule can close it.
         table.judge(&a.hash, revoked(NOW - 100), Height(1), None);
-        assert_eq!(ids(&table.closings()), [1]);
+        assert_eq!(ids(&table.closings_by(&a.hash)), [1]);
     }
 
     #[test]
@@ -511,11 +518,19 @@ mod tests {
         table.judge(&old.hash, revoked(NOW - MARGIN_S - 1), Height(1), None);
         assert!(table.offer(&new));
         // Not known yet, which is not a reason.
-        assert_eq!(table.closings(), []);
+        assert_eq!(table.closings_by(&old.hash), []);
         table.judge(&new.hash, Status::Valid, Height(1), None);
+        assert_eq!(table.closings_by(&old.hash), []);
         assert_eq!(table.closings(), []);
+        // Another tunnel, as old as the revocation.
+        table.insert(IkeSa {
+            established: UnixTime(NOW - 1),
+            ..sa(3, "henb1.lab.test")
+        });
+        assert!(!table.offer(&old), "its status is known");
+        assert_eq!(ids(&table.closings()), [3]);
         table.judge(&old.hash, revoked(NOW - MARGIN_S), Height(1), None);
-        assert_eq!(ids(&table.closings()), [1]);
+        assert_eq!(ids(&table.closings_by(&old.hash)), [1]);
     }
 
     #[test]
@@ -547,12 +562,13 @@ mod tests {
         assert_eq!(table.len(), 1);
         table.judge(&a.hash, revoked(NOW), Height(1), Some(UnixTime(NOW)));
         assert_eq!(table.closings(), []);
-        assert_eq!(table.candidates().collect::<Vec<_>>(), [b.hash]);
+        assert_eq!(table.certificates.keys().collect::<Vec<_>>(), [&b.hash]);
         // The same number for another peer.
         assert!(table.insert(sa(2, "other")));
-        assert_eq!(table.candidates().count(), 0);
+        assert_eq!(table.certificates.len(), 0);
         table.remove(2);
         assert!(table.is_empty() && table.by_name.is_empty() && table.certificates.is_empty());
+        assert!(table.unknown.is_empty() && table.waiting.is_empty() && table.touched.is_empty());
     }
 
     #[test]
@@ -561,17 +577,19 @@ mod tests {
         table.insert(sa(1, "*.lab.test"));
         table.insert(sa(2, "a.lab.test"));
         assert_eq!(table.closings(), [], "certificates were not listed yet");
-        assert_eq!(table.unidentified().count(), 0);
-        table.offered();
+        assert_eq!(table.offered().len(), 2);
+        table.compare_again();
+        assert!(table.needs_certificates());
+        assert_eq!(table.offered().len(), 2);
+        table.touched.insert(1);
         let closings = table.closings();
         assert_eq!(ids(&closings), [1]);
         assert_eq!(closings[0].reason, Reason::Wildcard);
-        assert_eq!(table.unidentified().count(), 2);
         // A certificate of that very name tells whose it is.
         let mut table = Table::new();
         table.insert(sa(1, "*.lab.test"));
         table.offer(&certificate(1, "*.lab.test"));
-        table.offered();
+        assert_eq!(table.offered(), []);
         assert_eq!(table.closings(), []);
     }
 
@@ -582,6 +600,6 @@ mod tests {
         for number in 0..=u8::try_from(MAX_CANDIDATES).unwrap() {
             table.offer(&certificate(number, "a"));
         }
-        assert_eq!(table.candidates().count(), MAX_CANDIDATES);
+        assert_eq!(table.certificates.len(), MAX_CANDIDATES);
     }
 }
