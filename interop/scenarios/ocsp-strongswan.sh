@@ -1,21 +1,10 @@
 # strongSwan as the gateway asks ocsp-bridge: a vendor's devices good, never recorded, suspended, revoked; ledger down
-vendor() { # makes vendor.pem and vendor.key: the vendor's own CA
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 365 -subj "/O=Lab/CN=Vendor CA" \
-    -config <(printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n') \
-    -extensions ca -keyout vendor.key -out vendor.pem 2>vendor.openssl || { cat vendor.openssl; fail "vendor CA"; }
-}
-issued() { # NAME SERIAL: NAME.pem and NAME.key, issued by the vendor
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=Lab/CN=$1.lab.test" -keyout "$1.key" -out "$1.csr" 2>"$1.openssl" &&
-    openssl x509 -req -in "$1.csr" -CA vendor.pem -CAkey vendor.key -set_serial "$2" -days 90 -sha256 -out "$1.pem" -extfile <(
-      printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectAltName=DNS:%s.lab.test\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' "$1"
-    ) 2>>"$1.openssl" || { cat "$1.openssl"; fail "certificate $1"; }
-}
-vendor
-issued segw 0x1001
-issued henb1 0x1002
+vendor_ca vendor
+issued_by vendor segw 0x1001
+issued_by vendor henb1 0x1002
 # A serial number whose first bit is set: 5.9.8 may ask for it as a negative one.
-issued henb2 0xfedcba9876543210
-issued stranger 0x1003
+issued_by vendor henb2 0xfedcba9876543210
+issued_by vendor stranger 0x1003
 
 step "the ledger holds the vendor's CA and two devices, not the third"
 ledger_init
@@ -24,11 +13,7 @@ ledger submit vendor.pem --class ca || fail "the CA was not accepted"
 ledger submit henb1.pem henb2.pem || fail "the devices were not accepted"
 
 step "the bridge"
-ocsp-bridge init --dir bridge --node http://127.0.0.1:9470 || fail "ocsp-bridge init"
-sed -i 's/^lifetime_s = .*/lifetime_s = 2/' bridge/bridge.toml
-ocsp-bridge check-config --config bridge/bridge.toml || fail "check-config"
-start bridge "$SEGW" ocsp-bridge run --config bridge/bridge.toml
-until_true 10 in_segw curl -fs http://127.0.0.1:9472/ready || fail "the bridge is not ready"
+bridge_start
 
 step "openssl asks: SHA-1 and SHA-256, with and without nonce, several at once"
 for hash in -sha1 -sha256; do
@@ -108,9 +93,7 @@ ledger revoke henb1.pem --reason key-compromise || fail "revoke"
 refused henb1 'certificate was revoked on .*key compromise'
 
 step "the ledger is down: tryLater, and strict refuses"
-stop ledger
-sleep 3
-in_segw curl -s http://127.0.0.1:9472/ready | grep -q 'out of reach' || fail "the bridge says that it is ready"
+ledger_lost
 refused stranger 'try later'
 stop bridge
 log_has bridge.log 'stopping' || fail "the bridge did not stop by itself"
