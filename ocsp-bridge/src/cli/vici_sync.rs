@@ -6,7 +6,7 @@ use clap::Args;
 use ocsp_bridge::bridge::spawn_client;
 use ocsp_bridge::config::Config;
 use ocsp_bridge::log::{self, LogFormat};
-use ocsp_bridge::vici::{SyncConfig, follow, socket_path};
+use ocsp_bridge::vici::{Recorded, SyncConfig, follow, socket_path};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Args)]
@@ -47,6 +47,7 @@ async fn serve(args: &ViciSyncArgs, config: &Config) -> Result<(), String> {
     let client = spawn_client(config).map_err(|error| error.to_string())?;
     let sync = SyncConfig {
         socket: args.vici.clone(),
+        recorded: Recorded::new(&config.ledger.index.nodes).map_err(|error| error.to_string())?,
         close_unidentified: args.close_unidentified,
         dry_run: args.dry_run,
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use ledger::{CertificateHash, Status};
+use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Answer, Change, Changes, Client, Unavailable};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -13,14 +13,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::connection::{Connection, ViciError};
 use super::identity::NamedCertificate;
 use super::message::Section;
+use super::recorded::Recorded;
 use super::table::{Closing, IkeSa, Reason, Table};
 use crate::time::UnixTime;
 
 /// How a gateway is kept in step.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SyncConfig {
     /// The daemon's vici socket.
     pub socket: PathBuf,
+    /// Where certificates are fetched that the ledger revokes and the daemon no longer knows.
+    pub recorded: Recorded,
     /// Close IKE_SAs whose certificate cannot be found out, too.
     pub close_unidentified: bool,
     /// Say what would be closed, and close nothing.
@@ -59,6 +62,9 @@ async fn ended(client: &Client) {
     while changes.recv().await.is_some() {}
 }
 
+/// A certificate for its names, and the event that made it wanted.
+type Fetched = (Option<NamedCertificate>, Status, Height, UnixTime);
+
 /// One connection to the daemon, until it breaks.
 struct Session<'a> {
     config: &'a SyncConfig,
@@ -71,6 +77,7 @@ struct Session<'a> {
     listing: JoinSet<Result<Vec<IkeSa>, ViciError>>,
     inquiries: JoinSet<(CertificateHash, Result<Answer, Unavailable>)>,
     asked: HashSet<CertificateHash>,
+    fetches: JoinSet<Fetched>,
     /// Candidates whose inquiry had no answer, and when they are asked about again.
     ask_again: Option<Instant>,
     /// When the cached OCSP answers are flushed next.
@@ -104,6 +111,7 @@ impl<'a> Session<'a> {
             listing: JoinSet::new(),
             inquiries: JoinSet::new(),
             asked: HashSet::new(),
+            fetches: JoinSet::new(),
             ask_again: None,
             // What was cached before, too.
             flush: Some(Instant::now()),
@@ -127,6 +135,14 @@ impl<'a> Session<'a> {
                 Some(answered) = self.inquiries.join_next() => {
                     if let Ok((hash, outcome)) = answered {
                         self.answered(hash, outcome).await?;
+                    }
+                }
+                Some(fetched) = self.fetches.join_next() => {
+                    if let Ok((Some(named), status, height, at)) = fetched {
+                        self.table.offer(&named);
+                        self.table.judge(&named.hash, status, height, Some(at));
+                        let closings = self.table.closings_by(&named.hash);
+                        self.close(closings).await?;
                     }
                 }
                 event = self.events.event() => {
@@ -305,9 +321,20 @@ impl<'a> Session<'a> {
                 }
                 self.flush = Some(self.flush.map_or(soon, |at| at.min(soon)));
                 self.close(closings).await?;
+                self.fetch(hash, status, height);
             }
         }
         Ok(())
+    }
+
+    /// Fetches a certificate that was revoked, for its names: the daemon may have forgotten it.
+    fn fetch(&mut self, hash: CertificateHash, status: Status, height: Height) {
+        if self.table.is_empty() || self.fetches.len() >= MAX_FETCHES {
+            return;
+        }
+        let (recorded, at) = (self.config.recorded.clone(), now());
+        self.fetches
+            .spawn(async move { (recorded.fetch(&hash).await, status, height, at) });
     }
 
     /// Whether flushing before a closing is worth it: not when it was just done for another event.
@@ -405,7 +432,7 @@ impl<'a> Session<'a> {
                     identity = sa.identity,
                     ike_id = sa.id,
                     connection = sa.connection,
-                    "the daemon knows no certificate of that identity: this IKE_SA cannot be followed"
+                    "the daemon knows no certificate of that identity: only a revocation from now on can close this IKE_SA"
                 );
             }
         }
@@ -468,6 +495,9 @@ const SECOND_FLUSH: Duration = Duration::from_secs(1);
 
 /// How often they are flushed at most while changes come in.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The most certificates that are fetched at one time.
+const MAX_FETCHES: usize = 1_024;
 
 /// The most events that are taken before the certificates are listed.
 const MAX_EVENTS: usize = 64;

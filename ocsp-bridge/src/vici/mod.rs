@@ -9,6 +9,7 @@ mod follow;
 mod identity;
 mod message;
 mod packet;
+mod recorded;
 mod table;
 
 pub use connection::{Connection, ViciError, socket_path};
@@ -16,4 +17,5 @@ pub use follow::{SyncConfig, follow};
 pub use identity::{NamedCertificate, canonical, is_wildcard};
 pub use message::{MessageError, Section};
 pub use packet::{MAX_PACKET, Packet, PacketError, command, register, unregister};
+pub use recorded::Recorded;
 pub use table::{Closing, IkeSa, MARGIN_S, MAX_CANDIDATES, MAX_SAS, Reason, Table};
