@@ -5,16 +5,15 @@
 use std::path::Path;
 use std::{fs, io};
 
-#[path = "../../ocsp-bridge/src/request/cases.rs"]
-mod cases;
+use testkit::ocsp_requests::{self, Expect};
 
 fn main() -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/ocsp_request");
     fs::create_dir_all(&folder)?;
-    for case in cases::all() {
+    for case in ocsp_requests::all() {
         let name = match case.expect {
-            cases::Expect::Answer(_) => format!("answered-{}", case.name),
-            cases::Expect::Malformed(_) | cases::Expect::Unauthorized(_) => {
+            Expect::Answer(_) => format!("answered-{}", case.name),
+            Expect::Malformed(_) | Expect::Unauthorized(_) => {
                 format!("refused-{}", case.name)
             }
         };

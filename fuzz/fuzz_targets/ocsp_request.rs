@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ocsp_bridge::{CertId, Limits, Request};
+use ocsp::{CertId, Limits, Request};
 
 /// RFC 9654 §2.1.
 const MAX_NONCE: usize = 128;

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use bytes::Bytes;
+use ocsp::{ResponseStatus, UnixTime};
 use ring::digest;
 
 use crate::cache::Signed;
-use crate::response::ResponseStatus;
-use crate::time::UnixTime;
 
 /// An answer to one request.
 #[derive(Clone, Debug)]

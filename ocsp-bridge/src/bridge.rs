@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ledger_client::{Change, Client, ClientConfig, HttpSource, Source as LedgerNode, TokioClock};
+use ocsp::UnixTime;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,7 +23,6 @@ use crate::metrics::Metrics;
 use crate::responder::Responder;
 use crate::signer::{Signer, SignerError};
 use crate::signers::Signers;
-use crate::time::UnixTime;
 
 /// A bridge that serves.
 pub struct Bridge {

@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 use ledger::CertificateHash;
 use lru::LruCache;
+use ocsp::{CertStatus, UnixTime};
 
 use crate::answer::{ETag, Lifetime};
-use crate::response::CertStatus;
-use crate::time::UnixTime;
 
 /// What is kept for one CertID.
 #[derive(Debug)]

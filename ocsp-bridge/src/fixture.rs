@@ -9,6 +9,7 @@ use const_oid::ObjectIdentifier;
 use der::asn1::{Any, BitString, GeneralizedTime, OctetString};
 use der::{Decode, Encode, Enumerated, Sequence};
 use ledger::{BlockTime, CertificateHash, RevocationReason, Status};
+use ocsp::{CertId, CertStatus, HashAlgorithm, Request, UnixTime};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm, date_time_ymd,
@@ -21,12 +22,8 @@ use x509_cert::Certificate;
 use x509_cert::ext::Extensions;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-use crate::cert_id::{CertId, HashAlgorithm};
-use crate::request::Request;
-use crate::response::CertStatus;
 use crate::signer::Signer;
 use crate::source::{BoxFuture, Finding, LookUp, Source, Unavailable};
-use crate::time::UnixTime;
 
 /// 2026-08-01T00:00:00Z.
 pub(crate) const NOW: UnixTime = UnixTime(1_785_542_400);

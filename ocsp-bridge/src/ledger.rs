@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use ledger::Status;
 use ledger_client::{Change, Changes, Client, ConfigError};
+use ocsp::CertId;
 use tokio::sync::Semaphore;
 
 use self::index::Index;
 use self::resolved::{Resolution, Resolved};
-use crate::cert_id::CertId;
 use crate::metrics::Metrics;
 use crate::source::{BoxFuture, Finding, LookUp, Source, Unavailable};
 

@@ -32,26 +32,21 @@ pub mod vici;
 
 mod answer;
 mod cache;
-mod cert_id;
 #[cfg(test)]
 mod fixture;
-mod request;
 mod responder;
-mod response;
 mod signer;
 mod signers;
 mod source;
-mod time;
 mod translate;
-mod wire;
 
 pub use answer::{Answer, ETag, Lifetime, Origin};
-pub use cert_id::{CertId, HashAlgorithm};
-pub use request::{Limits, Request, RequestError};
+pub use ocsp::{
+    CertId, CertStatus, HashAlgorithm, Limits, Request, RequestError, ResponseStatus,
+    SignatureAlgorithm, UnixTime,
+};
 pub use responder::{Counters, Responder};
-pub use response::{CertStatus, ResponseStatus};
-pub use signer::{SignError, SignatureAlgorithm, Signer, SignerError, SigningKey};
+pub use signer::{SignError, Signer, SignerError, SigningKey};
 pub use signers::Signers;
 pub use source::{BoxFuture, Finding, LookUp, Source, Unavailable};
-pub use time::UnixTime;
 pub use translate::{NoncePolicy, NotRecordedPolicy, Policy};

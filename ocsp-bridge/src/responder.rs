@@ -8,16 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use ledger::CertificateHash;
+use ocsp::{
+    CertId, CertStatus, Frame, Request, RequestError, ResponseStatus, SignatureAlgorithm, Single,
+    UnixTime,
+};
 
 use crate::answer::{Answer, Origin};
 use crate::cache::{Cache, Content, Entry, Signed};
-use crate::cert_id::CertId;
-use crate::request::{Request, RequestError};
-use crate::response::{self, CertStatus, Frame, ResponseStatus, Single};
-use crate::signer::{SignatureAlgorithm, Signer};
+use crate::signer::Signer;
 use crate::signers::{self, Signers};
 use crate::source::{LookUp, Source, Unavailable};
-use crate::time::UnixTime;
 use crate::translate::{NoncePolicy, Oddity, Policy, Translation};
 
 /// An OCSP responder.
@@ -247,6 +247,7 @@ impl Responder {
             return Answer::successful(signed.clone(), Origin::Cache);
         }
         let frame = Frame {
+            responder_key_hash: chosen.0.key_hash(),
             produced_at: now,
             nonce,
             extended_revoked: *extended_revoked,
@@ -305,6 +306,7 @@ impl Responder {
             })
             .collect();
         let frame = Frame {
+            responder_key_hash: chosen.0.key_hash(),
             produced_at: now,
             nonce,
             extended_revoked: extended,
@@ -324,7 +326,7 @@ impl Responder {
         frame: Frame<'_>,
         singles: impl Iterator<Item = &'s [u8]> + Clone,
     ) -> Option<Bytes> {
-        match response::sign(signer, algorithm, frame, singles) {
+        match signer.respond(algorithm, frame, singles) {
             Ok(der) => {
                 Tally::add(&self.tally.signed);
                 Some(der.into())

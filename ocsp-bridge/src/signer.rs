@@ -3,6 +3,10 @@
 use std::fmt;
 
 use der::{Decode, Tag};
+use ocsp::{
+    Frame, HashAlgorithm, SignatureAlgorithm, UnixTime,
+    wire::{self, Tlv, tag},
+};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
@@ -11,10 +15,6 @@ use ring::signature::{
 use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
-
-use crate::cert_id::HashAlgorithm;
-use crate::time::UnixTime;
-use crate::wire::{self, Tlv, tag};
 
 /// A signing key with the certificate that says so: the issuing authority's own, a delegate of it with
 /// id-kp-OCSPSigning, or one that relying parties trust locally (RFC 6960 §4.2.2.2).
@@ -111,11 +111,6 @@ impl Signer {
         &self.key_hash
     }
 
-    /// The `certs` field of a response.
-    pub(crate) fn certificates(&self) -> &[u8] {
-        &self.certificates
-    }
-
     /// Signs, unless the certificate is not valid at `now`.
     pub(crate) fn sign(
         &self,
@@ -125,6 +120,23 @@ impl Signer {
     ) -> Result<Vec<u8>, SignError> {
         self.check_validity(now)?;
         self.key.sign(algorithm, message)
+    }
+
+    /// A signed `OCSPResponse` around encoded single responses.
+    pub(crate) fn respond<'s>(
+        &self,
+        algorithm: SignatureAlgorithm,
+        frame: Frame<'_>,
+        singles: impl Iterator<Item = &'s [u8]> + Clone,
+    ) -> Result<Vec<u8>, SignError> {
+        let data = ocsp::response_data(frame, singles);
+        let signature = self.sign(frame.produced_at, algorithm, &data)?;
+        Ok(ocsp::successful(
+            &data,
+            algorithm,
+            &signature,
+            &self.certificates,
+        ))
     }
 
     fn check_validity(&self, now: UnixTime) -> Result<(), SignError> {
@@ -167,64 +179,6 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
     /// [`SignError::Algorithm`] for one that is not among [`algorithms`](Self::algorithms), [`SignError::Failed`]
     /// when the key cannot be used now.
     fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
-}
-
-/// How responses are signed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum SignatureAlgorithm {
-    /// ECDSA on P-256 with SHA-256.
-    EcdsaSha256,
-    /// ECDSA on P-384 with SHA-384.
-    EcdsaSha384,
-    /// Ed25519.
-    Ed25519,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    RsaSha256,
-    /// RSA PKCS#1 v1.5 with SHA-384.
-    RsaSha384,
-    /// RSA PKCS#1 v1.5 with SHA-512.
-    RsaSha512,
-}
-
-impl SignatureAlgorithm {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::EcdsaSha256,
-        Self::EcdsaSha384,
-        Self::Ed25519,
-        Self::RsaSha256,
-        Self::RsaSha384,
-        Self::RsaSha512,
-    ];
-
-    const fn oid(self) -> const_oid::ObjectIdentifier {
-        match self {
-            Self::EcdsaSha256 => wire::ECDSA_WITH_SHA256,
-            Self::EcdsaSha384 => wire::ECDSA_WITH_SHA384,
-            Self::Ed25519 => wire::ID_ED25519,
-            Self::RsaSha256 => wire::SHA256_WITH_RSA,
-            Self::RsaSha384 => wire::SHA384_WITH_RSA,
-            Self::RsaSha512 => wire::SHA512_WITH_RSA,
-        }
-    }
-
-    /// From the content of an OBJECT IDENTIFIER; `None` when it is not one of these.
-    pub(crate) fn from_oid_octets(octets: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.oid().as_bytes() == octets)
-    }
-
-    /// Writes the `AlgorithmIdentifier`: with NULL for RSA (RFC 4055 §5), else without parameters (RFC 5758 §3.2,
-    /// RFC 8410 §3).
-    pub(crate) fn encode(self, out: &mut Vec<u8>) {
-        wire::nested(out, tag::SEQUENCE, |out| {
-            wire::oid(out, self.oid());
-            if matches!(self, Self::RsaSha256 | Self::RsaSha384 | Self::RsaSha512) {
-                wire::tlv(out, tag::NULL, &[]);
-            }
-        });
-    }
 }
 
 /// Why a signer cannot be used.

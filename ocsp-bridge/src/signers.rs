@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use der::{Decode, Encode, Tag};
+use ocsp::{CertId, HashAlgorithm, SignatureAlgorithm, UnixTime, wire::Tlv};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use x509_cert::Certificate;
 
-use crate::cert_id::{CertId, HashAlgorithm};
-use crate::signer::{SignatureAlgorithm, Signer, SignerError};
-use crate::time::UnixTime;
-use crate::wire::Tlv;
+use crate::signer::{Signer, SignerError};
 
 /// The signers in use: those that relying parties trust locally for every issuer, and delegates of single issuers.
 #[derive(Debug, Default)]

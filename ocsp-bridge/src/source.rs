@@ -3,10 +3,8 @@
 use std::pin::Pin;
 
 use ledger::{BlockTime, CertificateHash, Status};
+use ocsp::{CertId, UnixTime};
 use thiserror::Error;
-
-use crate::cert_id::CertId;
-use crate::time::UnixTime;
 
 /// A future on the heap, so that sources can be chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

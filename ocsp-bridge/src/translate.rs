@@ -4,12 +4,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ledger::{RevocationReason, Status};
+use ocsp::{CertStatus, Limits, Single, UnixTime};
 use thiserror::Error;
 
-use crate::request::Limits;
-use crate::response::{CertStatus, Single};
 use crate::source::{Finding, LookUp};
-use crate::time::UnixTime;
 
 /// How the responder answers.
 ///

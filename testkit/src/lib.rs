@@ -1,8 +1,10 @@
 //! Test only: two endpoints in virtual time, a network that loses, doubles and reorders by a seed,
-//! and a throw-away PKI.
+//! a throw-away PKI, and a table of odd OCSP requests.
 //!
 //! Time moves only when a test says so; datagrams flow only through the emulated network; all of
 //! them are recorded, so that a test can assert what was sent, and when.
+
+pub mod ocsp_requests;
 
 mod net;
 mod pair;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ledger_client::HttpSource;
+use ocsp::Limits;
 use serde::Deserialize;
 
 use super::place::SourceText;
 use super::{Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
-use crate::request::Limits;
 use crate::translate::{NoncePolicy, NotRecordedPolicy, Policy};
 
 #[derive(Deserialize)]

@@ -10,9 +10,9 @@ use hyper::header::{
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use hyper::{Response, StatusCode};
+use ocsp::UnixTime;
 
 use crate::answer::{Answer, Lifetime};
-use crate::time::UnixTime;
 
 /// Every response's body.
 pub(super) type Body = Full<Bytes>;
@@ -168,7 +168,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 mod tests {
     use super::*;
     use crate::answer::{ETag, Origin};
-    use crate::response::ResponseStatus;
+    use ocsp::ResponseStatus;
 
     const NOW: UnixTime = UnixTime(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110 §5.6.7)
 

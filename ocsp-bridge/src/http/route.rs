@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper::{Method, Request, Response, Version};
+use ocsp::{ResponseStatus, UnixTime};
 use tokio::time::timeout;
 
 use super::Service;
@@ -16,8 +17,6 @@ use super::connections::Connection;
 use super::question::{self, PathError};
 use super::respond::{Body, HttpError, ocsp};
 use crate::answer::Answer;
-use crate::response::ResponseStatus;
-use crate::time::UnixTime;
 
 /// Answers one request, counts it and logs it.
 pub(super) async fn respond(

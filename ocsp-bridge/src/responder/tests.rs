@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use ledger::{BlockTime, RevocationReason, Status};
+use ocsp::HashAlgorithm;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd};
+use testkit::ocsp_requests::{self, Expect};
 
 use super::*;
-use crate::cert_id::HashAlgorithm;
 use crate::fixture::{
     Authority, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
 };
-use crate::request::cases::{self, Expect};
 use crate::source::{Finding, LookUp};
 use crate::translate::NotRecordedPolicy;
 
@@ -343,7 +343,7 @@ async fn preferred_algorithms_choose_the_signer() {
     signers.add_local(local_signer(&PKCS_ECDSA_P384_SHA384));
     signers.add_local(local_signer(&PKCS_ECDSA_P256_SHA256));
     let bench = Bench::with_signers(Policy::default(), signers);
-    let preferring = cases::all()
+    let preferring = ocsp_requests::all()
         .into_iter()
         .find(|case| case.name == "preferred-algorithms")
         .unwrap();
@@ -420,7 +420,7 @@ async fn an_archive_is_told_when_configured() {
 #[tokio::test]
 async fn every_case_is_answered_as_it_must_be() {
     let bench = Bench::new(Policy::default());
-    for case in cases::all() {
+    for case in ocsp_requests::all() {
         let answer = bench.responder.answer(NOW, &case.octets).await;
         match case.expect {
             Expect::Answer(count) => {

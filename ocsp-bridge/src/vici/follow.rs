@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Answer, Change, Changes, Client, Unavailable};
+use ocsp::UnixTime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -15,7 +16,6 @@ use super::identity::NamedCertificate;
 use super::message::Section;
 use super::recorded::Recorded;
 use super::table::{Closing, IkeSa, Reason, Table};
-use crate::time::UnixTime;
 
 /// How a gateway is kept in step.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use ledger::{CertificateHash, Height, Status};
+use ocsp::UnixTime;
 
 use super::identity::{NamedCertificate, canonical, is_wildcard};
-use crate::time::UnixTime;
 
 /// An IKE_SA as the daemon describes it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -33,7 +33,8 @@ impl UnixTime {
     }
 
     /// The content of a `GeneralizedTime` as RFC 5280 §4.1.2.5.2 wants it: `YYYYMMDDHHMMSSZ`, no fractions.
-    pub(crate) fn generalized(self) -> [u8; 15] {
+    #[must_use]
+    pub fn generalized(self) -> [u8; 15] {
         let seconds = self.min(Self::MAX).0;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);

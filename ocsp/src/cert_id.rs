@@ -208,7 +208,9 @@ impl HashAlgorithm {
         }
     }
 
-    pub(crate) const fn oid(self) -> const_oid::ObjectIdentifier {
+    /// Its object identifier.
+    #[must_use]
+    pub const fn oid(self) -> const_oid::ObjectIdentifier {
         match self {
             Self::Sha1 => wire::ID_SHA1,
             Self::Sha256 => wire::ID_SHA256,
@@ -217,7 +219,9 @@ impl HashAlgorithm {
         }
     }
 
-    pub(crate) fn digest(self, octets: &[u8]) -> digest::Digest {
+    /// The hash of these octets.
+    #[must_use]
+    pub fn digest(self, octets: &[u8]) -> digest::Digest {
         let algorithm = match self {
             Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &digest::SHA256,

@@ -3,18 +3,18 @@
 //! Built with nothing of the library, since they judge it. The seeds of the fuzz target `ocsp_request` are these.
 
 /// One request.
-pub(crate) struct Case {
+pub struct Case {
     /// What is odd about it.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The request.
-    pub(crate) octets: Vec<u8>,
+    pub octets: Vec<u8>,
     /// How it must be answered.
-    pub(crate) expect: Expect,
+    pub expect: Expect,
 }
 
 /// How a request must be answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Expect {
+pub enum Expect {
     /// With a signed response for this many certificates.
     Answer(usize),
     /// With `malformedRequest`; the check that must find it.
@@ -26,7 +26,7 @@ pub(crate) enum Expect {
 use Expect::{Answer, Malformed, Unauthorized};
 
 /// All of them.
-pub(crate) fn all() -> Vec<Case> {
+pub fn all() -> Vec<Case> {
     [
         accepted(),
         outer(),

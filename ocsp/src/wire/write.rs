@@ -1,41 +1,51 @@
 //! Writes DER into a growing buffer.
 
 /// The identifier octets that OCSP uses.
-pub(crate) mod tag {
-    pub(crate) const INTEGER: u8 = 0x02;
-    pub(crate) const BIT_STRING: u8 = 0x03;
-    pub(crate) const OCTET_STRING: u8 = 0x04;
-    pub(crate) const NULL: u8 = 0x05;
-    pub(crate) const OID: u8 = 0x06;
-    pub(crate) const ENUMERATED: u8 = 0x0a;
-    pub(crate) const GENERALIZED_TIME: u8 = 0x18;
-    pub(crate) const SEQUENCE: u8 = 0x30;
+pub mod tag {
+    /// INTEGER.
+    pub const INTEGER: u8 = 0x02;
+    /// BIT STRING.
+    pub const BIT_STRING: u8 = 0x03;
+    /// OCTET STRING.
+    pub const OCTET_STRING: u8 = 0x04;
+    /// NULL.
+    pub const NULL: u8 = 0x05;
+    /// OBJECT IDENTIFIER.
+    pub const OID: u8 = 0x06;
+    /// ENUMERATED.
+    pub const ENUMERATED: u8 = 0x0a;
+    /// GeneralizedTime.
+    pub const GENERALIZED_TIME: u8 = 0x18;
+    /// SEQUENCE.
+    pub const SEQUENCE: u8 = 0x30;
 
     /// `[number]`, primitive, number below 31.
-    pub(crate) const fn primitive(number: u8) -> u8 {
+    #[must_use]
+    pub const fn primitive(number: u8) -> u8 {
         0x80 | number
     }
 
     /// `[number]`, constructed, number below 31.
-    pub(crate) const fn constructed(number: u8) -> u8 {
+    #[must_use]
+    pub const fn constructed(number: u8) -> u8 {
         0xa0 | number
     }
 }
 
 /// Writes one element with this content.
-pub(crate) fn tlv(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
+pub fn tlv(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
     out.push(tag);
     length(out, value.len());
     out.extend_from_slice(value);
 }
 
 /// Writes an OBJECT IDENTIFIER.
-pub(crate) fn oid(out: &mut Vec<u8>, oid: const_oid::ObjectIdentifier) {
+pub fn oid(out: &mut Vec<u8>, oid: const_oid::ObjectIdentifier) {
     tlv(out, tag::OID, oid.as_bytes());
 }
 
 /// Writes one element whose content `fill` writes; the length is put in afterwards.
-pub(crate) fn nested<T>(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub fn nested<T>(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     out.extend_from_slice(&[tag, 0]);
     let start = out.len();
     let filled = fill(out);

@@ -4,15 +4,22 @@ use der::{Decode, ErrorKind, Header, Reader, SliceReader, Tag, TagNumber};
 
 /// One element: tag, content, and all its octets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tlv<'a> {
-    pub(crate) tag: Tag,
-    pub(crate) value: &'a [u8],
-    pub(crate) raw: &'a [u8],
+pub struct Tlv<'a> {
+    /// Its identifier octet.
+    pub tag: Tag,
+    /// Its content octets.
+    pub value: &'a [u8],
+    /// All its octets: identifier, length and content.
+    pub raw: &'a [u8],
 }
 
 impl<'a> Tlv<'a> {
     /// The one element that `octets` are, without anything after it.
-    pub(crate) fn only(octets: &'a [u8]) -> Result<Self, ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// What is not DER about it.
+    pub fn only(octets: &'a [u8]) -> Result<Self, ErrorKind> {
         let mut elements = Elements::new(octets)?;
         let tlv = elements.any()?;
         elements.finish()?;
@@ -20,7 +27,11 @@ impl<'a> Tlv<'a> {
     }
 
     /// What is inside, when it has this tag.
-    pub(crate) fn open(self, tag: Tag) -> Result<Elements<'a>, ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// Another tag.
+    pub fn open(self, tag: Tag) -> Result<Elements<'a>, ErrorKind> {
         if self.tag == tag {
             Elements::new(self.value)
         } else {
@@ -31,23 +42,34 @@ impl<'a> Tlv<'a> {
 
 /// The elements of a constructed value, one after the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Elements<'a> {
+pub struct Elements<'a> {
     octets: &'a [u8],
     reader: SliceReader<'a>,
 }
 
 impl<'a> Elements<'a> {
-    pub(crate) fn new(octets: &'a [u8]) -> Result<Self, ErrorKind> {
+    /// The elements that these octets are.
+    ///
+    /// # Errors
+    ///
+    /// More octets than a DER length can tell.
+    pub fn new(octets: &'a [u8]) -> Result<Self, ErrorKind> {
         let reader = SliceReader::new(octets).map_err(|error| error.kind())?;
         Ok(Self { octets, reader })
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
+    /// Whether none is left.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
         self.reader.is_finished()
     }
 
     /// The next element, whatever it is.
-    pub(crate) fn any(&mut self) -> Result<Tlv<'a>, ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// None is left, or what is not DER about it.
+    pub fn any(&mut self) -> Result<Tlv<'a>, ErrorKind> {
         let start = self.position()?;
         let header = Header::decode(&mut self.reader).map_err(|error| error.kind())?;
         let value = self
@@ -64,7 +86,11 @@ impl<'a> Elements<'a> {
     }
 
     /// The next element, which must have this tag.
-    pub(crate) fn expect(&mut self, tag: Tag) -> Result<Tlv<'a>, ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// As for [`any`](Self::any), and another tag.
+    pub fn expect(&mut self, tag: Tag) -> Result<Tlv<'a>, ErrorKind> {
         let tlv = self.any()?;
         if tlv.tag == tag {
             Ok(tlv)
@@ -74,7 +100,11 @@ impl<'a> Elements<'a> {
     }
 
     /// The next element if it has this tag; else it stays.
-    pub(crate) fn optional(&mut self, tag: Tag) -> Result<Option<Tlv<'a>>, ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// What is not DER about it.
+    pub fn optional(&mut self, tag: Tag) -> Result<Option<Tlv<'a>>, ErrorKind> {
         if self.is_finished() {
             return Ok(None);
         }
@@ -88,7 +118,11 @@ impl<'a> Elements<'a> {
     }
 
     /// Nothing may be left.
-    pub(crate) fn finish(self) -> Result<(), ErrorKind> {
+    ///
+    /// # Errors
+    ///
+    /// Something is.
+    pub fn finish(self) -> Result<(), ErrorKind> {
         self.reader.finish().map_err(|error| error.kind())
     }
 
@@ -98,7 +132,8 @@ impl<'a> Elements<'a> {
 }
 
 /// The tag `[number]` of an explicitly tagged or constructed field.
-pub(crate) const fn context(number: u32) -> Tag {
+#[must_use]
+pub const fn context(number: u32) -> Tag {
     Tag::ContextSpecific {
         constructed: true,
         number: TagNumber(number),

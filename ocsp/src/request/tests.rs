@@ -1,4 +1,5 @@
-use super::cases::{self, Expect};
+use testkit::ocsp_requests::{self, Expect};
+
 use super::*;
 use crate::cert_id::HashAlgorithm;
 
@@ -19,7 +20,7 @@ fn check(error: RequestError) -> String {
 
 #[test]
 fn every_case_is_judged_by_the_check_that_is_meant_for_it() {
-    let cases = cases::all();
+    let cases = ocsp_requests::all();
     assert!(cases.len() >= 60);
     let mut wrong = Vec::new();
     let mut names = std::collections::HashSet::new();
@@ -43,7 +44,7 @@ fn every_case_is_judged_by_the_check_that_is_meant_for_it() {
 
 #[test]
 fn every_truncation_and_every_flipped_bit_is_survived() {
-    for case in cases::all() {
+    for case in ocsp_requests::all() {
         let accepted = matches!(case.expect, Expect::Answer(_));
         let octets = case.octets;
         if octets.len() > 512 {
@@ -119,7 +120,9 @@ fn limits_are_the_configured_ones() {
 #[test]
 fn preferred_algorithms_keep_their_order() {
     let preferring = |name: &str| {
-        let case = cases::all().into_iter().find(|case| case.name == name);
+        let case = ocsp_requests::all()
+            .into_iter()
+            .find(|case| case.name == name);
         decode(&case.unwrap().octets).unwrap().preferred
     };
     assert_eq!(

@@ -1,71 +1,31 @@
-//! OCSP responses: their parts, and putting them together.
+//! Writing OCSP responses: their parts, and putting them together.
 
 use ledger::{CertificateHash, RevocationReason};
 
-use crate::signer::{SignError, SignatureAlgorithm, Signer};
+use crate::algorithm::SignatureAlgorithm;
+use crate::status::{CertStatus, ResponseStatus};
 use crate::time::UnixTime;
 use crate::wire::{self, tag};
 
-/// `OCSPResponseStatus` (RFC 6960 §4.2.1). `sigRequired` does not occur: anybody may ask.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ResponseStatus {
-    /// A signed answer.
-    Successful,
-    /// The request is not one.
-    MalformedRequest,
-    /// The responder cannot sign.
-    InternalError,
-    /// No trustworthy answer now.
-    TryLater,
-    /// The issuer is not served here (RFC 5019 §2.2.3).
-    Unauthorized,
-}
-
-impl ResponseStatus {
-    /// The RFC's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Successful => "successful",
-            Self::MalformedRequest => "malformedRequest",
-            Self::InternalError => "internalError",
-            Self::TryLater => "tryLater",
-            Self::Unauthorized => "unauthorized",
-        }
-    }
-}
-
-/// `CertStatus` (RFC 6960 §4.2.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum CertStatus {
-    /// Recorded and in good standing.
-    Good,
-    /// Not to be accepted.
-    Revoked {
-        /// Since when.
-        time: UnixTime,
-        /// Why. `unspecified` is told by leaving it out.
-        reason: RevocationReason,
-    },
-    /// Nothing is known.
-    Unknown,
-}
-
 /// One `SingleResponse` before it is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Single {
-    pub(crate) status: CertStatus,
-    pub(crate) this_update: UnixTime,
-    pub(crate) next_update: UnixTime,
+pub struct Single {
+    /// What is said of the certificate.
+    pub status: CertStatus,
+    /// When that was so.
+    pub this_update: UnixTime,
+    /// When something newer can be had.
+    pub next_update: UnixTime,
     /// H(CERT), to be told as certHash.
-    pub(crate) cert_hash: Option<CertificateHash>,
+    pub cert_hash: Option<CertificateHash>,
     /// How far back this responder knows (RFC 6960 §4.4.4).
-    pub(crate) archive_cutoff: Option<UnixTime>,
+    pub archive_cutoff: Option<UnixTime>,
 }
 
 impl Single {
     /// The DER `SingleResponse` for the CertID with these octets.
-    pub(crate) fn encode(&self, cert_id: &[u8]) -> Vec<u8> {
+    #[must_use]
+    pub fn encode(&self, cert_id: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(cert_id.len() + 192);
         wire::nested(&mut out, tag::SEQUENCE, |out| {
             out.extend_from_slice(cert_id);
@@ -108,49 +68,20 @@ impl Single {
 
 /// What a response says beside its single responses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) produced_at: UnixTime,
+pub struct Frame<'a> {
+    /// SHA-1 over the responder's public key, for `responderID` byKey.
+    pub responder_key_hash: &'a [u8; 20],
+    /// When it is signed.
+    pub produced_at: UnixTime,
     /// Echoed (RFC 9654 §2.1).
-    pub(crate) nonce: Option<&'a [u8]>,
+    pub nonce: Option<&'a [u8]>,
     /// One of the certificates was never issued, and is said to be revoked (RFC 6960 §2.2).
-    pub(crate) extended_revoked: bool,
+    pub extended_revoked: bool,
 }
 
-/// A signed `OCSPResponse` around encoded single responses.
-pub(crate) fn sign<'s>(
-    signer: &Signer,
-    algorithm: SignatureAlgorithm,
-    frame: Frame<'_>,
-    singles: impl Iterator<Item = &'s [u8]> + Clone,
-) -> Result<Vec<u8>, SignError> {
-    let tbs = tbs_response_data(signer, frame, singles);
-    let signature = signer.sign(frame.produced_at, algorithm, &tbs)?;
-    let parts = signer.certificates().len() + signature.len() + tbs.len();
-    let mut out = Vec::with_capacity(parts + 64);
-    wire::nested(&mut out, tag::SEQUENCE, |out| {
-        wire::tlv(out, tag::ENUMERATED, &[0]);
-        wire::nested(out, tag::constructed(0), |out| {
-            wire::nested(out, tag::SEQUENCE, |out| {
-                wire::oid(out, wire::ID_PKIX_OCSP_BASIC);
-                wire::nested(out, tag::OCTET_STRING, |out| {
-                    wire::nested(out, tag::SEQUENCE, |out| {
-                        out.extend_from_slice(&tbs);
-                        algorithm.encode(out);
-                        wire::nested(out, tag::BIT_STRING, |out| {
-                            out.push(0);
-                            out.extend_from_slice(&signature);
-                        });
-                        out.extend_from_slice(signer.certificates());
-                    });
-                });
-            });
-        });
-    });
-    Ok(out)
-}
-
-fn tbs_response_data<'s>(
-    signer: &Signer,
+/// Writes the `ResponseData` that is signed, around encoded single responses.
+#[must_use]
+pub fn response_data<'s>(
     frame: Frame<'_>,
     singles: impl Iterator<Item = &'s [u8]> + Clone,
 ) -> Vec<u8> {
@@ -159,7 +90,7 @@ fn tbs_response_data<'s>(
     wire::nested(&mut out, tag::SEQUENCE, |out| {
         // byKey, as RFC 9919 wants.
         wire::nested(out, tag::constructed(2), |out| {
-            wire::tlv(out, tag::OCTET_STRING, signer.key_hash());
+            wire::tlv(out, tag::OCTET_STRING, frame.responder_key_hash);
         });
         generalized_time(out, frame.produced_at);
         wire::nested(out, tag::SEQUENCE, |out| {
@@ -181,6 +112,41 @@ fn tbs_response_data<'s>(
                 });
             });
         }
+    });
+    out
+}
+
+/// Writes the successful `OCSPResponse` of a signed [`response_data`].
+///
+/// `certificates` is the field `certs` as it stands in the response: `[0] EXPLICIT SEQUENCE OF Certificate`, or
+/// nothing.
+#[must_use]
+pub fn successful(
+    response_data: &[u8],
+    algorithm: SignatureAlgorithm,
+    signature: &[u8],
+    certificates: &[u8],
+) -> Vec<u8> {
+    let parts = certificates.len() + signature.len() + response_data.len();
+    let mut out = Vec::with_capacity(parts + 64);
+    wire::nested(&mut out, tag::SEQUENCE, |out| {
+        wire::tlv(out, tag::ENUMERATED, &[ResponseStatus::Successful.code()]);
+        wire::nested(out, tag::constructed(0), |out| {
+            wire::nested(out, tag::SEQUENCE, |out| {
+                wire::oid(out, wire::ID_PKIX_OCSP_BASIC);
+                wire::nested(out, tag::OCTET_STRING, |out| {
+                    wire::nested(out, tag::SEQUENCE, |out| {
+                        out.extend_from_slice(response_data);
+                        algorithm.encode(out);
+                        wire::nested(out, tag::BIT_STRING, |out| {
+                            out.push(0);
+                            out.extend_from_slice(signature);
+                        });
+                        out.extend_from_slice(certificates);
+                    });
+                });
+            });
+        });
     });
     out
 }

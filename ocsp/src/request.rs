@@ -3,9 +3,9 @@
 use der::{ErrorKind, Tag};
 use thiserror::Error;
 
+use crate::algorithm::SignatureAlgorithm;
 use crate::cert_id::CertId;
-use crate::response::ResponseStatus;
-use crate::signer::SignatureAlgorithm;
+use crate::status::ResponseStatus;
 use crate::wire::{self, Elements, Tlv, context, tag};
 
 /// The most extensions in one list.
@@ -226,7 +226,7 @@ pub enum RequestError {
     /// The nonce is no OCTET STRING.
     #[error("the nonce is no DER OCTET STRING")]
     NonceEncoding,
-    /// A nonce, where [`NoncePolicy::Forbidden`](crate::NoncePolicy::Forbidden) is in force.
+    /// A nonce, where a policy that forbids them is in force.
     #[error("a nonce is not allowed here")]
     NonceForbidden,
     /// The nonce is empty or too long (RFC 9654 §2.1).
@@ -235,7 +235,7 @@ pub enum RequestError {
         /// Its octets.
         found: usize,
     },
-    /// No nonce, where [`NoncePolicy::Required`](crate::NoncePolicy::Required) is in force.
+    /// No nonce, where a policy that requires one is in force.
     #[error("a nonce is required here")]
     NonceMissing,
     /// The preferred signature algorithms are not as RFC 6960 §4.4.7.1 wants them.
@@ -437,7 +437,5 @@ fn check_signature(signature: Tlv<'_>) -> Result<(), ErrorKind> {
     fields.finish()
 }
 
-#[cfg(test)]
-pub(crate) mod cases;
 #[cfg(test)]
 mod tests;
