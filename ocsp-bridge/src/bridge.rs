@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Config, SignerFiles};
-use crate::credential::{CredentialFileError, read_certificates, read_key};
 use crate::http::{self, Readiness, Service};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
 use crate::signer::{Signer, SignerError};
 use crate::signers::Signers;
+use settings::credential::{CredentialFileError, read_certificates, read_key};
 
 /// A bridge that serves.
 pub struct Bridge {

@@ -2,17 +2,17 @@
 //! what was expected.
 
 mod file;
-mod place;
 
-use core::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ledger::ChainId;
+use settings::{SourceText, read_text};
+
+pub use settings::ConfigError;
 
 use self::file::RawConfig;
-use self::place::{SourceText, field_at, line_of};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
 use crate::translate::Policy;
@@ -84,12 +84,7 @@ impl Config {
     ///
     /// [`ConfigError`], which names the place and what was expected there.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
-            file: path.to_path_buf(),
-            line: None,
-            field: None,
-            message: format!("cannot be read: {error}"),
-        })?;
+        let text = read_text(path)?;
         Self::parse(path, &text)
     }
 
@@ -99,16 +94,9 @@ impl Config {
     ///
     /// As [`Config::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw: RawConfig = toml::from_str(text).map_err(|error| {
-            let at = error.span().map(|span| span.start);
-            ConfigError {
-                file: path.to_path_buf(),
-                line: at.map(|offset| line_of(text, offset)),
-                field: at.and_then(|offset| field_at(text, offset)),
-                message: error.message().to_owned(),
-            }
-        })?;
-        raw.check(&SourceText { path, text })
+        let source = SourceText { path, text };
+        let raw: RawConfig = source.fields()?;
+        raw.check(&source)
     }
 
     /// What of `other` can only be taken over by a restart, by the names of the fields.
@@ -133,34 +121,6 @@ impl Config {
         fields
     }
 }
-
-/// What is wrong with a configuration file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1, where there is one.
-    pub line: Option<usize>,
-    /// The field, with its table: `answers.lifetime_s`.
-    pub field: Option<String>,
-    /// What was found and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(field) = &self.field {
-            write!(f, ": {field}")?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 /// The longest lifetime of an answer: a week. It is the revocation delay.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(7 * 86_400);

@@ -23,10 +23,8 @@
 
 pub mod bridge;
 pub mod config;
-pub mod credential;
 pub mod http;
 pub mod ledger;
-pub mod log;
 pub mod metrics;
 pub mod vici;
 

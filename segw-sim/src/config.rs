@@ -2,9 +2,7 @@
 //! what was expected.
 
 mod file;
-mod place;
 
-use core::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,9 +11,11 @@ use std::time::Duration;
 use esp::WindowSize;
 use ipnet::{IpNet, Ipv4Net};
 use ledger::ChainId;
+use settings::{SourceText, read_text};
+
+pub use settings::ConfigError;
 
 use self::file::RawConfig;
-use self::place::{SourceText, field_at, line_of};
 
 /// Everything that a gateway is told, checked.
 #[derive(Clone, Debug)]
@@ -157,12 +157,7 @@ impl Config {
     ///
     /// [`ConfigError`], which names the place and what was expected there.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|e| ConfigError {
-            file: path.to_path_buf(),
-            line: None,
-            field: None,
-            message: format!("cannot be read: {e}"),
-        })?;
+        let text = read_text(path)?;
         Self::parse(path, &text)
     }
 
@@ -172,47 +167,11 @@ impl Config {
     ///
     /// As [`Config::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw: RawConfig = toml::from_str(text).map_err(|e| {
-            let at = e.span().map(|span| span.start);
-            ConfigError {
-                file: path.to_path_buf(),
-                line: at.map(|offset| line_of(text, offset)),
-                field: at.and_then(|offset| field_at(text, offset)),
-                message: e.message().to_owned(),
-            }
-        })?;
         let source = SourceText { path, text };
+        let raw: RawConfig = source.fields()?;
         raw.check(&source)
     }
 }
-
-/// What is wrong with a configuration file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1, where there is one.
-    pub line: Option<usize>,
-    /// The field, with its table: `pool.network`.
-    pub field: Option<String>,
-    /// What was found and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(field) = &self.field {
-            write!(f, ": {field}")?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 /// One worker for each core, as far as there are shards.
 pub fn default_workers() -> u8 {

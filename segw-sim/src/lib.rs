@@ -32,7 +32,6 @@ pub mod driver;
 pub mod gateway;
 pub mod http;
 pub mod lease;
-pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod outbox;

@@ -15,9 +15,9 @@ use segw_sim::control::{self, Request, SaSummary, Which};
 use segw_sim::credential;
 use segw_sim::demo::{self, MAX_DEVICES, Plan};
 use segw_sim::gateway::{self, Gateway, SystemTimeProvider};
-use segw_sim::log::{self, LogFormat};
 use segw_sim::registry::SaId;
 use serde::Deserialize;
+use settings::log::{self, LogFormat};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::filter::LevelFilter;
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ocsp_bridge::credential::read_key;
 use rcgen::KeyPair;
 use rustls_pki_types::PrivatePkcs8KeyDer;
+use settings::credential::read_key;
 
 use super::secret_file::{write_public, write_secret};
 use super::subject::{KeyKind, signer_params};

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use ocsp_bridge::bridge::Bridge;
 use ocsp_bridge::config::Config;
-use ocsp_bridge::log::{self, LogFormat};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use settings::log::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Args)]
 pub(super) struct RunArgs {
@@ -21,7 +22,7 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> Result<(), String> {
     let config = Config::read(&args.config).map_err(|error| error.to_string())?;
-    log::start(args.log_format);
+    log::start(args.log_format, LevelFilter::INFO);
     provide_descriptors(config.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocsp_bridge::config::Config;
-use ocsp_bridge::credential::read_certificates;
+use settings::credential::read_certificates;
 
 #[derive(Args)]
 pub(super) struct StrongswanConfigArgs {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use ocsp_bridge::bridge::spawn_client;
 use ocsp_bridge::config::Config;
-use ocsp_bridge::log::{self, LogFormat};
 use ocsp_bridge::vici::{Recorded, SyncConfig, follow, socket_path};
+use settings::log::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Args)]
 pub(super) struct ViciSyncArgs {
@@ -31,7 +32,7 @@ pub(super) struct ViciSyncArgs {
 
 pub(super) fn run(args: &ViciSyncArgs) -> Result<(), String> {
     let config = Config::read(&args.config).map_err(|error| error.to_string())?;
-    log::start(args.log_format);
+    log::start(args.log_format, LevelFilter::INFO);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

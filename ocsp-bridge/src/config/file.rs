@@ -7,8 +7,8 @@ use std::time::Duration;
 use ledger_client::HttpSource;
 use ocsp::Limits;
 use serde::Deserialize;
+use settings::SourceText;
 
-use super::place::SourceText;
 use super::{Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;

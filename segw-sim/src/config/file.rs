@@ -7,8 +7,8 @@ use std::time::Duration;
 use esp::WindowSize;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
+use settings::SourceText;
 
-use super::place::SourceText;
 use super::{
     Backend, ChildPolicy, Config, ConfigError, EspConfig, IdentityFiles, IkePolicy, LedgerPolicy,
     Limits, Listen, MAX_WORKERS, MIN_POOL_PREFIX, PoolConfig, default_workers,

@@ -16,10 +16,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging at `info`, or as the environment variable `RUST_LOG` says. A second call changes nothing.
-pub fn start(format: LogFormat) {
+/// Starts logging at this level, or as the environment variable `RUST_LOG` says. A second call changes nothing.
+pub fn start(format: LogFormat, default: LevelFilter) {
     let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
+        .with_default_directive(default.into())
         .from_env_lossy();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,4 +1,4 @@
-//! The signer's certificate and key, and other certificates, read from files.
+//! Certificates and keys in files: PEM or DER, bounded, and keys that only their owner may read.
 
 use core::fmt;
 use std::fs::File;
@@ -51,6 +51,9 @@ pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
     let metadata = file
         .metadata()
         .map_err(|error| bad(Problem::Io(error.to_string())))?;
+    if !metadata.is_file() {
+        return Err(bad(Problem::Io("it is no file".to_owned())));
+    }
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(bad(Problem::Exposed(mode & 0o777)));
