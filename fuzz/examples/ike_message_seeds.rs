@@ -57,6 +57,19 @@ fn valid() -> Vec<(&'static str, Vec<u8>)> {
         ("auth-request", clear(auth, REQUEST, 1, &auth_request())),
         ("auth-response", clear(auth, RESPONSE, 1, &auth_response())),
         ("auth-sealed", sealed(auth, REQUEST, 1, &auth_request())),
+        ("auth-ocsp", clear(auth, RESPONSE, 1, &auth_ocsp())),
+        (
+            "init-ocsp-hashes",
+            clear(
+                init,
+                RESPONSE,
+                0,
+                &[Payload::CertReq(CertReqPayload {
+                    encoding: CertEncoding::OCSP_CONTENT,
+                    authorities: &[0x88; 40],
+                })],
+            ),
+        ),
         (
             "auth-failed-sealed",
             sealed(
@@ -278,6 +291,21 @@ fn auth_response() -> Vec<Payload<'static>> {
             ..TrafficSelector::any_ipv4()
         }])),
     ]
+}
+
+/// OCSP responses around the certificate (RFC 4806 §3.2): two, one before it, and an empty one.
+fn auth_ocsp() -> Vec<Payload<'static>> {
+    let ocsp = |value| {
+        Payload::Cert(CertPayload {
+            encoding: CertEncoding::OCSP_CONTENT,
+            value,
+        })
+    };
+    let mut payloads = auth_response();
+    payloads.insert(1, ocsp(b"\x30\x03\x0a\x01\x03"));
+    payloads.insert(3, ocsp(b"\x30\x03\x0a\x01\x06"));
+    payloads.insert(4, ocsp(b""));
+    payloads
 }
 
 fn create_child() -> Vec<Payload<'static>> {

@@ -12,8 +12,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ikev2::{
-    EndpointConfig, Event, InitiatorConfig, Lifetimes, Limits, Path, ResponderConfig,
-    RetransmitPolicy, SaHandle, TrafficSelector,
+    Admission, ChildConfig, EndpointConfig, Event, InitiatorConfig, Lifetimes, Limits, OcspRequest,
+    OcspStaple, Path, ResponderConfig, RetransmitPolicy, SaHandle, StapledCredential,
+    TrafficSelector, UnixTime,
 };
 use libfuzzer_sys::fuzz_target;
 use testkit::{Admit, Device, Impairment, KeyKind, Pair, Side, SideName, rig};
@@ -26,6 +27,8 @@ const LIMITS: Limits = Limits {
     stray_answers_per_second: 3,
 };
 const OPERATIONS: usize = 64;
+/// What both staple to their certificates, and ask the other for (RFC 4806).
+const STAPLE: &[u8] = b"an OCSP response";
 /// More IKE SAs than the responder may hold.
 const INITIATIONS: usize = 10;
 
@@ -38,7 +41,19 @@ struct Rig {
 
 static RIG: LazyLock<Rig> = LazyLock::new(|| {
     // Ed25519: signatures are the same each time.
-    let device = |name| Device::new(name, KeyKind::Ed25519);
+    let credential = |name| {
+        let credential = StapledCredential::new(Device::new(name, KeyKind::Ed25519).credential());
+        let tomorrow = UnixTime::from_secs(rig::TODAY.as_secs() + 86_400);
+        credential.replace(OcspStaple::new(STAPLE.to_vec(), tomorrow).ok());
+        Arc::new(credential)
+    };
+    let any = || vec![TrafficSelector::any_ipv4()];
+    let initiator = ChildConfig::new(any(), any())
+        .and_then(|child| InitiatorConfig::new(credential("henb.example"), rig::verifier(), child))
+        .expect("a configuration");
+    let responder = ChildConfig::new(any(), Vec::new())
+        .and_then(|child| ResponderConfig::new(credential("segw.example"), rig::verifier(), child))
+        .expect("a configuration");
     let retransmit = RetransmitPolicy {
         initial: Duration::from_millis(500),
         transmissions: 4,
@@ -53,11 +68,17 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     Rig {
         endpoints: [1, 2].map(|seed| rig::endpoint(seed).limits(LIMITS)),
         initiator: Arc::new(
-            rig::initiator(&device("henb.example"))
+            initiator
+                .request_address(true)
+                .request_ocsp(OcspRequest::naming([[7; 20]]))
+                .admission(Admission::ByApplication {
+                    within: Duration::from_secs(10),
+                })
                 .retransmit(retransmit)
                 .lifetimes(lifetimes),
         ),
-        responder: rig::responder(&device("segw.example"))
+        responder: responder
+            .request_ocsp(OcspRequest::any_responder())
             .cookie_threshold(2)
             .retransmit(retransmit)
             .lifetimes(lifetimes),
@@ -202,6 +223,8 @@ fn check(pair: &Pair, begun: usize) {
             assert!(!lost.contains(handle), "an event after the end");
             match event {
                 Event::Lost(_) => assert!(lost.insert(*handle)),
+                // Nobody on the path can alter it, or take it away.
+                Event::PeerPresented(peer) => assert!(peer.stapled_ocsp().eq([STAPLE])),
                 Event::ChildInstalled(child, sa) => {
                     assert!(children.insert((*handle, *child)));
                     // A lease is a single address, whatever was asked for.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{Identification, LocalCredential, PeerVerifier, TimeProvider};
+use crate::auth::{Identification, LocalCredential, OcspRequest, PeerVerifier, TimeProvider};
 use crate::crypto::CryptoProvider;
 use crate::error::ConfigError;
 use crate::negotiate::{EspProposal, IkeProposal};
@@ -278,6 +278,15 @@ impl InitiatorConfig {
         self
     }
 
+    /// Ask the peer for the status of its certificate, as an OCSP response beside it (RFC 4806).
+    /// [`PresentedPeer::stapled_ocsp`](crate::PresentedPeer::stapled_ocsp) has what comes of it; nothing
+    /// verifies it but the application, so with [`Admission::Immediate`] everybody is denied.
+    /// Default: nobody is asked, and what comes unasked is ignored.
+    pub fn request_ocsp(mut self, request: OcspRequest) -> Self {
+        self.common.ocsp_request = Some(request);
+        self
+    }
+
     /// IKE algorithms in order of preference. Default [`IkeProposal::default`].
     ///
     /// # Errors
@@ -341,6 +350,15 @@ impl ResponderConfig {
         self
     }
 
+    /// Ask the peer for the status of its certificate, as an OCSP response beside it (RFC 4806).
+    /// [`PresentedPeer::stapled_ocsp`](crate::PresentedPeer::stapled_ocsp) has what comes of it; nothing
+    /// verifies it but the application, so with [`Admission::Immediate`] everybody is denied.
+    /// Default: nobody is asked, and what comes unasked is ignored.
+    pub fn request_ocsp(mut self, request: OcspRequest) -> Self {
+        self.common.ocsp_request = Some(request);
+        self
+    }
+
     /// IKE algorithms in order of preference. Default [`IkeProposal::default`].
     ///
     /// # Errors
@@ -374,6 +392,7 @@ pub(crate) struct SaConfig {
     pub(crate) admission: Admission,
     pub(crate) retransmit: RetransmitPolicy,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) ocsp_request: Option<OcspRequest>,
 }
 
 impl SaConfig {
@@ -394,6 +413,7 @@ impl SaConfig {
             admission,
             retransmit: RetransmitPolicy::default(),
             lifetimes: Lifetimes::default(),
+            ocsp_request: None,
         })
     }
 

@@ -133,6 +133,7 @@ pub struct PresentedPeer {
     pub(crate) identity: Identification,
     pub(crate) end_entity: CertificateDer,
     pub(crate) issuers: Vec<CertificateDer>,
+    pub(crate) stapled_ocsp: Vec<Vec<u8>>,
     pub(crate) path: Path,
     pub(crate) initial_contact: bool,
     pub(crate) requests_address: bool,
@@ -154,6 +155,17 @@ impl PresentedPeer {
     /// The other certificates that the peer sent, in the order in which they came.
     pub fn issuers(&self) -> &[CertificateDer] {
         &self.issuers
+    }
+
+    /// The OCSP responses that the peer sent because it was asked for them, each the DER of an
+    /// OCSPResponse that nobody has looked at: at most
+    /// [`MAX_OCSP_RESPONSES`](crate::auth::MAX_OCSP_RESPONSES) of at most
+    /// [`MAX_OCSP_RESPONSE_LEN`](crate::auth::MAX_OCSP_RESPONSE_LEN) octets. Which certificate one is
+    /// for, its CertID tells ([RFC 4806 §3.2]). None may mean that the peer does not know RFC 4806.
+    ///
+    /// [RFC 4806 §3.2]: https://www.rfc-editor.org/rfc/rfc4806#section-3.2
+    pub fn stapled_ocsp(&self) -> impl Iterator<Item = &[u8]> {
+        self.stapled_ocsp.iter().map(Vec::as_slice)
     }
 
     /// Where the peer's message came from.

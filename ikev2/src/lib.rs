@@ -116,8 +116,8 @@ mod sa;
 mod stats;
 
 pub use auth::{
-    CertificateDer, Identification, LocalCredential, PeerVerifier, Pkcs8Credential,
-    ProfileVerifier, TimeProvider, UnixTime,
+    CertificateDer, Identification, LocalCredential, OcspRequest, OcspStaple, PeerVerifier,
+    Pkcs8Credential, ProfileVerifier, StapledCredential, TimeProvider, UnixTime,
 };
 pub use child::{ChildHandle, ChildSa, EspSuite, RemoveReason};
 pub use config::{

@@ -1,11 +1,17 @@
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
 
 use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
 
-use super::{Certificate, CertificateDer, CertificateError, Identification, MAX_CHAIN_LEN};
+use super::{
+    Certificate, CertificateDer, CertificateError, Identification, MAX_CHAIN_LEN, OcspRequest,
+    OcspStaple,
+};
 use crate::crypto::{KeyAlgorithm, SignatureScheme};
 
 /// Our own identity, certificates and private key. The key may be elsewhere: signing is a call, not octets.
@@ -24,6 +30,13 @@ pub trait LocalCredential: Debug + Send + Sync {
     /// # Errors
     /// [`SignError`].
     fn sign(&self, scheme: SignatureScheme, octets: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// The OCSP response that goes to a peer that asks for one ([RFC 4806 §4.2]); by default none. One that has expired is not sent.
+    ///
+    /// [RFC 4806 §4.2]: https://www.rfc-editor.org/rfc/rfc4806#section-4.2
+    fn ocsp_staple(&self, _request: &OcspRequest) -> Option<Arc<OcspStaple>> {
+        None
+    }
 }
 
 /// Why our AUTH payload could not be made.

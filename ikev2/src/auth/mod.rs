@@ -7,6 +7,7 @@ mod credential;
 mod error;
 mod hashes;
 mod identity;
+mod ocsp;
 mod proof;
 mod signature;
 mod time;
@@ -19,6 +20,10 @@ pub use credential::{CredentialError, LocalCredential, Pkcs8Credential, SignErro
 pub use error::{AuthError, CertificateError};
 pub use hashes::{ANNOUNCED_HASHES, decode_hash_algorithms, encode_hash_algorithms};
 pub use identity::{Identification, IdentityError};
+pub use ocsp::{
+    MAX_OCSP_RESPONDERS, MAX_OCSP_RESPONSE_LEN, MAX_OCSP_RESPONSES, OcspRequest, OcspStaple,
+    StapleError, StapledCredential,
+};
 pub use proof::AuthVerified;
 pub use signature::{AuthValue, PeerAuth, auth_octets, sign_auth, verify_auth};
 pub use time::{FixedTime, TimeProvider, UnixTime};

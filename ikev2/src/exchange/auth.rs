@@ -1,15 +1,18 @@
 //! IKE_AUTH (RFC 7296 §1.2, §2.15): proving ourselves and having the peer prove itself.
 
+use std::sync::Arc;
+
 use crate::auth::{
-    AuthValue, AuthVerified, CertificateDer, Identification, LocalCredential, PeerAuth,
-    PeerVerifier, PresentedChain, auth_octets, sign_auth, verify_auth,
+    AuthValue, AuthVerified, CertificateDer, Identification, LocalCredential, MAX_CHAIN_LEN,
+    MAX_OCSP_RESPONSE_LEN, MAX_OCSP_RESPONSES, OcspRequest, OcspStaple, PeerAuth, PresentedChain,
+    auth_octets, sign_auth, verify_auth,
 };
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, SaConfig};
 use crate::crypto::{SecretBytes, SupportedPrf};
 use crate::error::{Error, PeerMisbehaved};
 use crate::wire::{
-    AuthPayload, CertEncoding, CertPayload, HashAlgorithm, IdPayload, MAX_CERTS, NotifyType,
-    Payload, Payloads,
+    AuthPayload, CertEncoding, CertPayload, CertReqPayload, HashAlgorithm, IdPayload, MAX_CERTS,
+    NotifyType, Payload, Payloads,
 };
 
 /// What one side's AUTH payload covers.
@@ -31,6 +34,8 @@ pub(crate) struct ProvenPeer {
     pub(crate) end_entity: CertificateDer,
     /// The other certificates that came.
     pub(crate) issuers: Vec<CertificateDer>,
+    /// The OCSP responses that came, if any were asked for.
+    pub(crate) stapled_ocsp: Vec<Vec<u8>>,
     pub(crate) initial_contact: bool,
 }
 
@@ -54,7 +59,7 @@ pub(crate) fn prove_ourselves(
 /// certificates with the configured verifier. Nobody is asked about the certificate before.
 pub(crate) fn prove_peer(
     endpoint: &EndpointConfig,
-    verifier: &dyn PeerVerifier,
+    config: &SaConfig,
     id: &IdPayload<'_>,
     auth: &AuthPayload<'_>,
     payloads: &Payloads<'_>,
@@ -86,7 +91,7 @@ pub(crate) fn prove_peer(
         },
     )?;
     let now = endpoint.time.current_time().ok_or(Error::NoWallTime)?;
-    verifier.verify(
+    config.verifier.verify(
         &PresentedChain {
             identity: &identity,
             chain: &chain,
@@ -100,17 +105,58 @@ pub(crate) fn prove_peer(
         identity: identity.canonical(),
         end_entity,
         issuers: chain,
+        stapled_ocsp: stapled_ocsp(config.ocsp_request.as_ref(), payloads),
         initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
     })
 }
 
-/// The CERT payloads of a chain.
-pub(crate) fn certificates(chain: &[CertificateDer]) -> impl Iterator<Item = Payload<'_>> {
-    chain.iter().take(MAX_CERTS).map(|certificate| {
-        Payload::Cert(CertPayload {
-            encoding: CertEncoding::X509_SIGNATURE,
-            value: certificate.as_bytes(),
-        })
+/// The OCSP responses of a message (RFC 4806 §3.2), if any were asked for. What is empty, or longer
+/// than a response can sensibly be, counts as not sent.
+fn stapled_ocsp(request: Option<&OcspRequest>, payloads: &Payloads<'_>) -> Vec<Vec<u8>> {
+    if request.is_none() {
+        return Vec::new();
+    }
+    payloads
+        .certs()
+        .filter(|cert| cert.encoding == CertEncoding::OCSP_CONTENT)
+        .filter(|cert| (1..=MAX_OCSP_RESPONSE_LEN).contains(&cert.value.len()))
+        .take(MAX_OCSP_RESPONSES)
+        .map(|cert| cert.value.to_vec())
+        .collect()
+}
+
+/// The response to staple to our certificate: only if the peer asked, and while it is in force
+/// (RFC 4806 §4.2).
+pub(crate) fn staple(
+    endpoint: &EndpointConfig,
+    credential: &dyn LocalCredential,
+    request: Option<&OcspRequest>,
+) -> Option<Arc<OcspStaple>> {
+    let staple = credential.ocsp_staple(request?)?;
+    let now = endpoint.time.current_time()?;
+    (now < staple.expires()).then_some(staple)
+}
+
+/// The CERT payloads of a chain, and of the OCSP response that goes with it.
+pub(crate) fn certificates<'a>(
+    chain: &'a [CertificateDer],
+    staple: Option<&'a OcspStaple>,
+) -> impl Iterator<Item = Payload<'a>> {
+    let certificates = chain
+        .iter()
+        .take(MAX_CHAIN_LEN)
+        .map(|certificate| (CertEncoding::X509_SIGNATURE, certificate.as_bytes()));
+    let response = staple.map(|staple| (CertEncoding::OCSP_CONTENT, staple.response()));
+    certificates
+        .chain(response)
+        .map(|(encoding, value)| Payload::Cert(CertPayload { encoding, value }))
+}
+
+/// The CERTREQ payload that asks for OCSP; `field` is [`OcspRequest::field`].
+pub(crate) fn ocsp_request(field: &[u8]) -> Payload<'_> {
+    Payload::CertReq(CertReqPayload {
+        encoding: CertEncoding::OCSP_CONTENT,
+        authorities: field,
     })
 }
 
@@ -119,5 +165,63 @@ pub(crate) fn identification(identity: &Identification) -> IdPayload<'_> {
     IdPayload {
         kind: identity.kind,
         value: &identity.value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::UnixTime;
+    use crate::wire::{ExchangeType, Flags, Header, Message, MessageWriter};
+
+    /// The responses that are taken of a message with these CERT payloads.
+    fn taken(request: Option<&OcspRequest>, certs: &[(CertEncoding, &[u8])]) -> Vec<Vec<u8>> {
+        let flags = Flags {
+            initiator: false,
+            response: true,
+        };
+        let header = Header::new(1, 2, ExchangeType::IKE_AUTH, flags, 1);
+        let mut datagram = Vec::new();
+        let mut writer = MessageWriter::new(&mut datagram, &header);
+        for &(encoding, value) in certs {
+            let cert = CertPayload { encoding, value };
+            writer.payload(&Payload::Cert(cert)).unwrap();
+        }
+        writer.finish().unwrap();
+        stapled_ocsp(request, &Message::decode(&datagram).unwrap().payloads)
+    }
+
+    const OCSP: CertEncoding = CertEncoding::OCSP_CONTENT;
+    const ANY: Option<&OcspRequest> = Some(&OcspRequest::any_responder());
+
+    #[test]
+    fn rfc_4806_what_nobody_asked_for_is_ignored() {
+        let certs: [(_, &[u8]); 2] = [(CertEncoding::X509_SIGNATURE, b"cert"), (OCSP, b"ocsp")];
+        assert_eq!(taken(None, &certs), Vec::<Vec<u8>>::new());
+        assert_eq!(taken(ANY, &certs), [b"ocsp"]);
+    }
+
+    #[test]
+    fn responses_are_bounded_in_length_and_number() {
+        let longest = vec![7; MAX_OCSP_RESPONSE_LEN];
+        let too_long = vec![7; MAX_OCSP_RESPONSE_LEN + 1];
+        let certs: [(_, &[u8]); 3] = [(OCSP, b""), (OCSP, &too_long), (OCSP, &longest)];
+        assert_eq!(taken(ANY, &certs), [longest]);
+        let many = [[(OCSP, &b"1"[..])].as_slice(); MAX_CERTS].concat();
+        assert_eq!(taken(ANY, &many).len(), MAX_OCSP_RESPONSES);
+    }
+
+    #[test]
+    fn the_response_goes_after_the_whole_chain() {
+        let chain = vec![CertificateDer::from(&b"c"[..]); MAX_CHAIN_LEN + 1];
+        let staple = OcspStaple::new(b"ocsp".to_vec(), UnixTime::from_secs(1)).unwrap();
+        let sent: Vec<_> = certificates(&chain, Some(&staple)).collect();
+        assert_eq!(sent.len(), MAX_CHAIN_LEN + 1);
+        let last = CertPayload {
+            encoding: OCSP,
+            value: b"ocsp",
+        };
+        assert_eq!(sent.last(), Some(&Payload::Cert(last)));
+        assert!(sent.len() <= MAX_CERTS, "a peer takes them all");
     }
 }

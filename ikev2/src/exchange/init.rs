@@ -1,10 +1,11 @@
 //! IKE_SA_INIT (RFC 7296 §1.2): what is built and read of it on both sides.
 
-use crate::auth::{ANNOUNCED_HASHES, decode_hash_algorithms, encode_hash_algorithms};
+use crate::auth::{ANNOUNCED_HASHES, OcspRequest, decode_hash_algorithms, encode_hash_algorithms};
 use crate::cookie::MAX_COOKIE;
 use crate::crypto::SupportedPrf;
 use crate::error::{AcceptRefusal, Error, PeerMisbehaved};
 use crate::event::Path;
+use crate::exchange::auth::ocsp_request;
 use crate::exchange::natd::Announcement;
 use crate::exchange::stray;
 use crate::wire::{
@@ -71,10 +72,12 @@ pub(crate) struct Response<'a> {
     pub(crate) nonce: &'a [u8],
     pub(crate) path: Path,
     pub(crate) pretend_nat: bool,
+    /// What is asked about the peer's certificate, if anything.
+    pub(crate) ocsp_request: Option<&'a OcspRequest>,
 }
 
 impl Response<'_> {
-    /// HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), CERTREQ.
+    /// HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), CERTREQ, [CERTREQ].
     pub(crate) fn build(self) -> Result<Vec<u8>, EncodeError> {
         let mut out = Vec::with_capacity(512);
         let flags = Flags {
@@ -102,6 +105,9 @@ impl Response<'_> {
         }
         writer.payload(&signature_hashes(&hashes))?;
         writer.payload(&any_certificate())?;
+        if let Some(request) = self.ocsp_request {
+            writer.payload(&ocsp_request(&request.field()))?;
+        }
         writer.finish()?;
         Ok(out)
     }

@@ -16,4 +16,5 @@
 //! | IKE proposals | AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305; SHA2-256, SHA2-384; X25519, P-256 | RFC 8247, the fastest first |
 //! | ESP proposals | the same ciphers, 64-bit sequence numbers preferred | 32 bits run out in minutes on a fast link |
 //! | lifetime of an IKE SA | none | there is no rekeying yet; see [`features`](super::features) |
+//! | OCSP inside IKE | nobody is asked; who asks gets what the credential has, usually nothing | the status of the peer's certificate is asked elsewhere; [`PeerPresented`](crate::Event::PeerPresented) is where an answer must be judged |
 //! | certificate request | without authorities | the status of the peer's certificate is asked elsewhere, so any will do; some peers send theirs only if asked |

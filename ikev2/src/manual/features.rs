@@ -9,6 +9,10 @@
 //! * Authentication by certificates: RFC 7427 signatures (ECDSA, Ed25519 by RFC 8420, RSA to
 //!   verify) and the older ECDSA methods (RFC 4754).
 //! * A suspended step between proof and admission: [`Event::PeerPresented`](crate::Event::PeerPresented).
+//! * OCSP inside IKE (RFC 4806), both roles: a response is asked for
+//!   ([`InitiatorConfig::request_ocsp`](crate::InitiatorConfig::request_ocsp)) and handed to the application
+//!   ([`PresentedPeer::stapled_ocsp`](crate::PresentedPeer::stapled_ocsp)), or given to a peer that asks
+//!   ([`StapledCredential`](crate::StapledCredential)). The octets are the application's to verify.
 //! * Configuration payload: an IPv4 address, netmask and DNS (§3.15).
 //! * Narrowing of traffic selectors (§2.9).
 //! * INFORMATIONAL: Delete of IKE and child SAs (§1.4.1), liveness check (§2.4), INITIAL_CONTACT.
@@ -26,8 +30,8 @@
 //!   The notify that would announce it is not sent.
 //! * **EAP, pre-shared keys, NULL authentication**: a peer that begins with EAP is refused.
 //! * **IPv6 inside** by configuration payload. Selectors and outer addresses may be IPv6.
-//! * **MOBIKE, redirect, session resumption, IKE_INTERMEDIATE, further key exchanges, PPK, OCSP in
-//!   IKE**: their notifies are ignored, as the RFCs allow.
+//! * **MOBIKE, redirect, session resumption, IKE_INTERMEDIATE, further key exchanges, PPK**:
+//!   their notifies are ignored, as the RFCs allow.
 //! * **Ciphers without AEAD** (AES-CBC), **MODP groups**, **transport mode, AH, IPComp**.
 //! * **Childless IKE SAs** (RFC 6023): IKE_AUTH always asks for a child SA. When that is refused the
 //!   IKE SA stays up.

@@ -8,12 +8,14 @@ use super::core::Core;
 use super::protection::{OpenError, Opened, Protection};
 use super::verdict::{AwaitVerdict, InitiatorSide, Side};
 use super::{State, later};
+use crate::auth::OcspRequest;
 use crate::config::InitiatorConfig;
 use crate::crypto::{ActiveKeyExchange, CryptoError, SecretBytes};
 use crate::error::{ConfigError, Error, InitiateError, PeerMisbehaved};
 use crate::event::{LostReason, Path, Role, WakeReason, Wakeup};
 use crate::exchange::auth::{
-    ProvenPeer, Signed, certificates, identification, prove_ourselves, prove_peer,
+    ProvenPeer, Signed, certificates, identification, ocsp_request, prove_ourselves, prove_peer,
+    staple,
 };
 use crate::exchange::child::{KeySource, Nonces, check_answer, read_lease, request_configuration};
 use crate::exchange::init::{self, NONCE_LEN};
@@ -310,7 +312,9 @@ impl AuthSent {
         let offer = supported_esp(&child.proposals, &provider);
         let spi = core.child_spi.to_be_bytes();
         let mut list = vec![Payload::IdI(identification(credential.identity()))];
-        list.extend(certificates(credential.chain()));
+        let asked = OcspRequest::read(payloads);
+        let staple = staple(&core.endpoint, credential, asked.as_ref());
+        list.extend(certificates(credential.chain(), staple.as_deref()));
         if init.config.initial_contact {
             list.push(Payload::Notify(NotifyPayload::new(
                 NotifyType::INITIAL_CONTACT,
@@ -318,6 +322,9 @@ impl AuthSent {
             )));
         }
         list.push(init::any_certificate());
+        let request = init.config.common.ocsp_request.as_ref();
+        let responders = request.map(OcspRequest::field);
+        list.extend(responders.as_deref().map(ocsp_request));
         list.extend(
             init.config
                 .remote_identity
@@ -399,7 +406,7 @@ impl AuthSent {
         let auth = payloads.auth().ok_or_else(missing)?;
         let peer = prove_peer(
             &core.endpoint,
-            &*self.config.common.verifier,
+            &self.config.common,
             id,
             auth,
             payloads,

@@ -8,6 +8,7 @@ use super::protection::{Opened, Protection};
 use super::verdict::{AwaitVerdict, ResponderSide, Side};
 use super::window::Digest;
 use super::{State, later};
+use crate::auth::OcspRequest;
 use crate::config::ResponderConfig;
 use crate::crypto::{CryptoError, SecretBytes};
 use crate::error::{AcceptRefusal, Error, PeerIncompatible, PeerMisbehaved};
@@ -105,6 +106,7 @@ impl InitAnswered {
             nonce: &nonces.responder,
             path: core.path,
             pretend_nat: core.endpoint.force_udp_encapsulation,
+            ocsp_request: config.common.ocsp_request.as_ref(),
         }
         .build()
         .map_err(|_| failed(Error::Unwritable))?;
@@ -151,7 +153,7 @@ impl InitAnswered {
             })
         });
         match read {
-            Ok((peer, offer)) => {
+            Ok((peer, offer, ocsp_request)) => {
                 let side = ResponderSide {
                     config: self.config,
                     sk_d: self.sk_d,
@@ -159,6 +161,7 @@ impl InitAnswered {
                     own_init,
                     nonces: self.nonces,
                     peer_hashes: self.peer_hashes,
+                    ocsp_request,
                     offer,
                 };
                 AwaitVerdict::present(
@@ -187,7 +190,12 @@ impl InitAnswered {
         }
     }
 
-    fn read(&self, core: &Core, opened: &Opened<'_>) -> Result<(ProvenPeer, ChildOffer), Error> {
+    /// The peer, the child SA that it wants, and what it asks about our certificate.
+    fn read(
+        &self,
+        core: &Core,
+        opened: &Opened<'_>,
+    ) -> Result<(ProvenPeer, ChildOffer, Option<OcspRequest>), Error> {
         if opened.form == Form::EapStart {
             return Err(PeerIncompatible::Eap.into());
         }
@@ -201,7 +209,7 @@ impl InitAnswered {
         let auth = payloads.auth().ok_or_else(missing)?;
         let peer = prove_peer(
             &core.endpoint,
-            &*self.config.common.verifier,
+            &self.config.common,
             id,
             auth,
             payloads,
@@ -213,7 +221,7 @@ impl InitAnswered {
             },
         )?;
         let offer = ChildOffer::read(payloads, &self.config.common.child, provider);
-        Ok((peer, offer))
+        Ok((peer, offer, OcspRequest::read(payloads)))
     }
 
     pub(super) fn protection(&self) -> &Protection {

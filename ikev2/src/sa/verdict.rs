@@ -9,15 +9,18 @@ use super::core::Core;
 use super::established::{Established, Newborn};
 use super::protection::Protection;
 use super::{State, later};
-use crate::auth::{AuthVerified, CertificateDer, Identification};
+use crate::auth::{AuthVerified, CertificateDer, Identification, OcspRequest};
 use crate::child::ChildSa;
 use crate::config::{Admission, ResponderConfig};
 use crate::crypto::{CryptoError, SecretBytes};
 use crate::error::Error;
 use crate::event::{
-    Event, Grant, Lease, LostReason, Path, PresentedPeer, Role, Verdict, WakeReason, Wakeup,
+    DenyReason, Event, Grant, Lease, LostReason, Path, PresentedPeer, Role, Verdict, WakeReason,
+    Wakeup,
 };
-use crate::exchange::auth::{ProvenPeer, Signed, certificates, identification, prove_ourselves};
+use crate::exchange::auth::{
+    ProvenPeer, Signed, certificates, identification, prove_ourselves, staple,
+};
 use crate::exchange::child::{ChildOffer, KeySource, Nonces};
 use crate::negotiate::IkeSuite;
 use crate::wire::{
@@ -58,6 +61,8 @@ pub(super) struct ResponderSide {
     pub(super) own_init: Vec<u8>,
     pub(super) nonces: Nonces,
     pub(super) peer_hashes: Option<Vec<HashAlgorithm>>,
+    /// What the peer asks about our certificate, if anything.
+    pub(super) ocsp_request: Option<OcspRequest>,
     pub(super) offer: ChildOffer,
 }
 
@@ -76,6 +81,7 @@ impl AwaitVerdict {
             identity,
             end_entity,
             issuers,
+            stapled_ocsp,
             initial_contact,
         } = peer;
         let within = match core.common().admission {
@@ -97,12 +103,19 @@ impl AwaitVerdict {
             side,
         });
         let Some(within) = within else {
-            return state.decide(now, core, Verdict::Admit(Grant::default()));
+            // Nobody would look at what was asked for.
+            let verdict = if core.common().ocsp_request.is_some() {
+                Verdict::Deny(DenyReason::Policy(UNJUDGED.into()))
+            } else {
+                Verdict::Admit(Grant::default())
+            };
+            return state.decide(now, core, verdict);
         };
         core.emit(Event::PeerPresented(Box::new(PresentedPeer {
             identity,
             end_entity,
             issuers,
+            stapled_ocsp,
             path: core.path,
             initial_contact,
             requests_address,
@@ -224,7 +237,8 @@ impl ResponderSide {
             self.peer_hashes.as_deref(),
         )?;
         let mut list = vec![Payload::IdR(identification(credential.identity()))];
-        list.extend(certificates(credential.chain()));
+        let staple = staple(&core.endpoint, credential, self.ocsp_request.as_ref());
+        list.extend(certificates(credential.chain(), staple.as_deref()));
         list.push(Payload::Auth(AuthPayload {
             method: auth.method,
             value: &auth.value,
@@ -260,3 +274,5 @@ impl ResponderSide {
         Ok((Ok(child), grant.lease.clone()))
     }
 }
+
+const UNJUDGED: &str = "the status of its certificate was asked for, but admission is immediate: nobody judges the answer";

@@ -104,8 +104,8 @@ pub const MAX_TRANSFORM_ATTRIBUTES: usize = 4;
 pub const MAX_SELECTORS: usize = 64;
 /// Most attributes in a configuration payload.
 pub const MAX_CFG_ATTRIBUTES: usize = 64;
-/// Most CERT payloads in a message.
-pub const MAX_CERTS: usize = 8;
+/// Most CERT payloads in a message: a chain of eight certificates, and OCSP responses for some.
+pub const MAX_CERTS: usize = 12;
 /// Most CERTREQ payloads in a message.
 pub const MAX_CERTREQS: usize = 8;
 /// Most Notify payloads in a message.

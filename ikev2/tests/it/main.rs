@@ -10,6 +10,7 @@ mod invalid_ke;
 mod liveness;
 mod malformed;
 mod nat;
+mod ocsp;
 mod retransmit;
 mod sans_io;
 mod unique;
