@@ -37,6 +37,7 @@
 //! | `GET /v1/certificate/{hash}` | the DER certificate, `application/pkix-cert` |
 //! | `GET /v1/certid/{algorithm}/{issuer name hash}/{issuer key hash}/{serial}` | the certificates with an OCSP CertID: a [`CertIdAnswer`](ledger::CertIdAnswer). Algorithms: `sha1`, `sha256`, `sha384`, `sha512`; all in lower-case hexadecimal |
 //! | `GET /v1/issuers?after=CURSOR&limit=N` | the recorded authorities and their names in CertIDs: an [`IssuerPage`] |
+//! | `GET /v1/issuers/sha256/{issuer name hash}/{issuer key hash}/revoked?after=CURSOR&limit=N` | what CRLs are made of, by the block that changed it: a [`RevocationPage`](ledger::RevocationPage); at most [`MAX_REVOCATIONS`] a page |
 //! | `GET /v1/events?from=H&follow=true` | status changes from block H on, one JSON object a line; `{"head":H}` says that everything up to H was told |
 //! | `POST /v1/transactions` | takes an encoded [`SignedTransaction`](ledger::SignedTransaction) as `application/octet-stream`; answers once it is durable, with a [`Receipt`] |
 //! | `GET /v1/head`, `/v1/members` | the chain and its newest block; the members |
@@ -67,5 +68,5 @@ pub use endorser::{Endorser, EndorserError, MAX_WAIT};
 pub use error::{NodeError, ReadError};
 pub use issuer::{CursorError, Issuer, IssuerCursor, IssuerName, IssuerPage, MAX_ISSUERS};
 pub use ledger_engine::{EngineStopped, Limits, SubmitError};
-pub use node::{DEFAULT_HISTORY, Node, NodeConfig};
+pub use node::{DEFAULT_HISTORY, MAX_REVOCATIONS, Node, NodeConfig};
 pub use receipt::Receipt;

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use ledger::{
     Block, CertId, CertIdAnswer, CertIdIndex, CertificateHash, Chain, ChainId, Genesis, Head,
-    Height, Inquiry, Member, SignedTransaction, State as _, StatusAnswer,
+    Height, Inquiry, IssuerId, Member, RevocationCursor, RevocationPage, SignedTransaction,
+    State as _, StatusAnswer,
 };
 use ledger_engine::{Engine, EngineStopped, Limits, Pending, Single, SubmitError};
 use tokio::net::TcpListener;
@@ -26,6 +27,9 @@ use crate::store::{Snapshot, Store};
 
 /// For how many blocks events are kept unless configured otherwise.
 pub const DEFAULT_HISTORY: u64 = 100_000;
+
+/// The most entries on one [`RevocationPage`].
+pub const MAX_REVOCATIONS: usize = 4_096;
 
 /// What a [`Node`] is opened with.
 #[derive(Clone, Debug)]
@@ -198,6 +202,24 @@ impl Node {
     ) -> Result<IssuerPage, ReadError> {
         let limit = limit.clamp(1, MAX_ISSUERS);
         self.shared.replica.issuers(after, limit)
+    }
+
+    /// What CRLs are made of: an issuer's certificates that were revoked, suspended or resumed, at most
+    /// `limit` ([`MAX_REVOCATIONS`]) of them, from a place on.
+    ///
+    /// The issuer must be named with SHA-256: no other list is kept, and with another there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn revocations(
+        &self,
+        issuer: &IssuerId,
+        after: &RevocationCursor,
+        limit: usize,
+    ) -> Result<RevocationPage, ReadError> {
+        let limit = limit.clamp(1, MAX_REVOCATIONS);
+        self.shared.replica.revocations(issuer, after, limit)
     }
 
     /// The newest block.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ledger::{
     CertId, CertIdAnswer, CertIdIndex, CertificateHash, ChainId, EventPage, Height, Inquiry,
-    InquiryError, StatusAnswer,
+    InquiryError, IssuerId, RevocationCursor, RevocationPage, StatusAnswer,
 };
 
 use crate::application::Commits;
@@ -48,6 +48,16 @@ impl Replica {
             next: next.map(IssuerCursor::new),
             height: head.height,
         })
+    }
+
+    /// The entries of an issuer's CRLs after a place.
+    pub(crate) fn revocations(
+        &self,
+        issuer: &IssuerId,
+        after: &RevocationCursor,
+        limit: usize,
+    ) -> Result<RevocationPage, ReadError> {
+        Ok(self.store.snapshot()?.revocations(issuer, after, limit)?)
     }
 
     /// The status of certificates, all as of the same block.

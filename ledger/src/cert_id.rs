@@ -115,6 +115,12 @@ pub enum CertIdError {
         /// What.
         field: &'static str,
     },
+    /// The text of an issuer has not three parts.
+    #[error("expected ALGORITHM/ISSUER-NAME-HASH/ISSUER-KEY-HASH, {found} parts were given")]
+    IssuerParts {
+        /// How many it has.
+        found: usize,
+    },
     /// The text has not four parts.
     #[error("expected ALGORITHM/ISSUER-NAME-HASH/ISSUER-KEY-HASH/SERIAL, {found} parts were given")]
     Parts {
@@ -209,6 +215,35 @@ impl IssuerId {
     }
 }
 
+/// In text: `sha256/<issuer name hash>/<issuer key hash>`, hexadecimal in lower case.
+impl fmt::Display for IssuerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{}/{}",
+            self.algorithm,
+            hex::encode(&self.name),
+            hex::encode(&self.key)
+        )
+    }
+}
+
+impl FromStr for IssuerId {
+    type Err = CertIdError;
+
+    fn from_str(text: &str) -> Result<Self, CertIdError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [algorithm, name, key] = *parts.as_slice() else {
+            return Err(CertIdError::IssuerParts { found: parts.len() });
+        };
+        Self::new(
+            algorithm.parse()?,
+            &octets("issuer name hash", name)?,
+            &octets("issuer key hash", key)?,
+        )
+    }
+}
+
 /// A `CertID`: an issuer and a serial number.
 ///
 /// In text: `sha1/<issuer name hash>/<issuer key hash>/<serial number>`, hexadecimal in lower case.
@@ -259,14 +294,7 @@ impl CertId {
 
 impl fmt::Display for CertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}/{}/{}",
-            self.issuer.algorithm,
-            hex::encode(&self.issuer.name),
-            hex::encode(&self.issuer.key),
-            hex::encode(&self.serial)
-        )
+        write!(f, "{}/{}", self.issuer, hex::encode(&self.serial))
     }
 }
 
@@ -348,7 +376,7 @@ pub fn issuer_ids(authority: &Record) -> Result<Vec<IssuerId>, StateError> {
         .collect())
 }
 
-fn parse(record: &Record) -> Result<ParsedCertificate<'_>, StateError> {
+pub(crate) fn parse(record: &Record) -> Result<ParsedCertificate<'_>, StateError> {
     ParsedCertificate::parse(&record.certificate).map_err(|error| {
         StateError::new(format!(
             "the recorded certificate {} cannot be read: {error}",

@@ -55,6 +55,7 @@ mod member;
 mod memory;
 mod outcome;
 mod record;
+mod revocation;
 mod state;
 mod transaction;
 
@@ -77,6 +78,9 @@ pub use member::{
 pub use memory::MemoryState;
 pub use outcome::{Outcome, Receipt, Refusal, Refused};
 pub use record::{BlockTime, Class, Height, NameError, Record, RevocationReason, Standing, Status};
+pub use revocation::{
+    RevocationCursor, RevocationCursorError, RevocationEntry, RevocationPage, crl_issuers,
+};
 pub use rule::judge;
 pub use state::{Head, MAX_AUTHORITIES_PER_NAME, MAX_RECORDS_PER_KEY, State, StateError};
 pub use transaction::{Body, SignedTransaction, Transaction};

@@ -1,5 +1,7 @@
 //! Which call is which, and what each answers.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +9,10 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
-use ledger::{CertId, CertificateHash, MAX_TRANSACTION, SignedTransaction};
+use ledger::{
+    CertId, CertificateHash, HashAlgorithm, IssuerId, MAX_TRANSACTION, RevocationCursor,
+    SignedTransaction,
+};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -15,7 +20,7 @@ use super::answer::{ApiError, Body, json, octets_as};
 use super::message::{HeadAnswer, MembersAnswer, StatusRequest, StatusesAnswer};
 use super::{Server, events};
 use crate::issuer::{IssuerCursor, MAX_ISSUERS};
-use crate::node::Node;
+use crate::node::{MAX_REVOCATIONS, Node};
 
 /// The most hashes in one `POST /v1/status`.
 pub const MAX_HASHES: usize = 1_024;
@@ -120,6 +125,18 @@ async fn dispatch(server: &Server, request: Request<Incoming>) -> (&'static str,
                         Err(ApiError::method(GET))
                     },
                 )
+            } else if let Some(issuer) = other
+                .strip_prefix("/v1/issuers/")
+                .and_then(|rest| rest.strip_suffix("/revoked"))
+            {
+                (
+                    "revoked",
+                    if reads {
+                        revoked(node, issuer, request.uri().query().unwrap_or_default()).await
+                    } else {
+                        Err(ApiError::method(GET))
+                    },
+                )
             } else {
                 (
                     "none",
@@ -183,12 +200,42 @@ fn cert_id(node: &Node, id: &str) -> Answer {
 }
 
 fn issuers(node: &Node, query: &str) -> Answer {
+    let (after, limit) = page_of::<IssuerCursor>(query, MAX_ISSUERS)?;
+    Ok(json(StatusCode::OK, &node.issuers(after.as_ref(), limit)?))
+}
+
+async fn revoked(node: &Node, issuer: &str, query: &str) -> Answer {
+    let bad = |detail: String| ApiError::bad_request("bad-issuer", detail);
+    let issuer: IssuerId = issuer
+        .parse()
+        .map_err(|error| bad(format!("the issuer in the path: {error}")))?;
+    if issuer.algorithm() != HashAlgorithm::Sha256 {
+        return Err(bad(format!(
+            "the issuer in the path: it is named with {}; expected {}",
+            issuer.algorithm(),
+            HashAlgorithm::Sha256
+        )));
+    }
+    let (after, limit) = page_of::<RevocationCursor>(query, MAX_REVOCATIONS)?;
+    let after = after.unwrap_or(RevocationCursor::START);
+    let node = node.clone();
+    let page = spawn_blocking(move || node.revocations(&issuer, &after, limit))
+        .await
+        .map_err(|_| ApiError::unavailable("unavailable", "the node is stopping"))??;
+    Ok(json(StatusCode::OK, &page))
+}
+
+/// Where a page begins, and how much it may hold.
+fn page_of<C: FromStr<Err: Display>>(
+    query: &str,
+    most: usize,
+) -> Result<(Option<C>, usize), ApiError> {
     let bad = |detail: String| ApiError::bad_request("bad-query", detail);
-    let (mut after, mut limit) = (None, MAX_ISSUERS);
+    let (mut after, mut limit) = (None, most);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("after", value)) => {
-                let cursor: IssuerCursor = value
+                let cursor = value
                     .parse()
                     .map_err(|error| bad(format!("after: {error}")))?;
                 after = Some(cursor);
@@ -197,15 +244,13 @@ fn issuers(node: &Node, query: &str) -> Answer {
                 limit = value
                     .parse()
                     .ok()
-                    .filter(|limit| (1..=MAX_ISSUERS).contains(limit))
-                    .ok_or_else(|| {
-                        bad(format!("limit: expected a number from 1 to {MAX_ISSUERS}"))
-                    })?;
+                    .filter(|limit| (1..=most).contains(limit))
+                    .ok_or_else(|| bad(format!("limit: expected a number from 1 to {most}")))?;
             }
             _ => return Err(bad("expected after=CURSOR and limit=NUMBER".to_owned())),
         }
     }
-    Ok(json(StatusCode::OK, &node.issuers(after.as_ref(), limit)?))
+    Ok((after, limit))
 }
 
 async fn transaction(node: &Node, request: Request<Incoming>) -> Answer {

@@ -131,7 +131,9 @@ impl Store {
             .unwrap_or(0);
         match found {
             tables::FORMAT => Ok(()),
-            tables::FORMAT_WITHOUT_CERT_IDS => self.read(self.add_cert_ids()),
+            tables::FORMAT_WITHOUT_CERT_IDS | tables::FORMAT_WITHOUT_REVOCATIONS => {
+                self.read(self.bring_up_to_date(found))
+            }
             found => Err(NodeError::Format {
                 folder: self.folder.path().to_owned(),
                 found,
@@ -141,13 +143,22 @@ impl Store {
     }
 
     /// One transaction: interrupted, it begins anew at the next start.
-    fn add_cert_ids(&self) -> Result<(), StateError> {
+    fn bring_up_to_date(&self, found: u32) -> Result<(), StateError> {
         tracing::info!(
             folder = %self.folder.path().display(),
-            "the store is of an older format: making its index by OCSP CertID; programs older than this one cannot open it afterwards"
+            found,
+            expected = tables::FORMAT,
+            "the store is of an older format: making the indexes for OCSP and CRLs that it lacks; programs older than this one cannot open it afterwards"
         );
         let transaction = begin(&self.database)?;
-        WriteState::open(&transaction)?.add_cert_ids()?;
+        {
+            let mut state = WriteState::open(&transaction)?;
+            if found == tables::FORMAT_WITHOUT_CERT_IDS {
+                state.add_cert_ids()?;
+            }
+            state.add_revocations()?;
+            state.put_format()?;
+        }
         transaction.commit().map_err(StateError::new)
     }
 

@@ -2,15 +2,15 @@
 
 use ledger::{
     Block, CertId, CertIdAnswer, CertificateHash, Chain, EventPage, Genesis, Head, Height,
-    InquiryError, KeyHash, MAX_CERTIFICATES_PER_CERT_ID, Member, MemberId, NameHash, Record, State,
-    StateError, StatusEvent, TransactionId,
+    InquiryError, IssuerId, KeyHash, MAX_CERTIFICATES_PER_CERT_ID, Member, MemberId, NameHash,
+    Record, RevocationCursor, RevocationPage, State, StateError, StatusEvent, TransactionId,
 };
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
 
 use super::tables;
 use super::tables::{
     APPLIED, AUTHORITIES, BLOCKS, CERT_IDS, EVENTS, ISSUERS, KEYS, MEMBERS, META, META_FORMAT,
-    RECORDS,
+    RECORDS, REVOCATIONS,
 };
 
 /// The most events on one page, but for one block's that are more.
@@ -83,6 +83,46 @@ impl Snapshot {
             hashes,
             issuer_served,
             height: self.newest()?.height,
+        })
+    }
+
+    /// The entries of an issuer's CRLs after a place.
+    pub(crate) fn revocations(
+        &self,
+        issuer: &IssuerId,
+        after: &RevocationCursor,
+        limit: usize,
+    ) -> Result<RevocationPage, StateError> {
+        let digest = issuer.digest();
+        let head = self.newest()?;
+        let (entries, more) = tables::revocations(
+            &self.table(REVOCATIONS)?,
+            &self.table(BLOCKS)?,
+            &digest,
+            after,
+            limit,
+        )?;
+        let issuer_served = self
+            .table(ISSUERS)?
+            .get(&digest)
+            .map_err(StateError::new)?
+            .is_some();
+        let next = match entries.last() {
+            Some(last) if more => RevocationCursor {
+                height: last.changed,
+                hash: Some(last.hash),
+            },
+            // Never back: who asks beyond the newest block waits there.
+            _ => RevocationCursor::end_of(head.height).max(*after),
+        };
+        Ok(RevocationPage {
+            entries,
+            next,
+            complete: !more,
+            issuer_served,
+            height: head.height,
+            block_time: head.time,
+            chain: self.established_chain()?.id,
         })
     }
 

@@ -4,14 +4,16 @@ use std::ops::Bound;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ledger::{
-    Block, CertificateHash, Chain, Genesis, Head, Height, Member, Record, StateError, Status,
-    StatusEvent,
+    Block, BlockTime, CertificateHash, Chain, Genesis, Head, Height, Member, Record,
+    RevocationCursor, RevocationEntry, RevocationReason, Standing, StateError, Status, StatusEvent,
 };
 use redb::{ReadableTable, TableDefinition};
 
 /// The layout below.
-pub(crate) const FORMAT: u32 = 2;
-/// The same without [`CERT_IDS`] and [`ISSUERS`].
+pub(crate) const FORMAT: u32 = 3;
+/// The same without [`REVOCATIONS`].
+pub(crate) const FORMAT_WITHOUT_REVOCATIONS: u32 = 2;
+/// The same without [`CERT_IDS`] and [`ISSUERS`] either.
 pub(crate) const FORMAT_WITHOUT_CERT_IDS: u32 = 1;
 
 pub(crate) type Octets = &'static [u8];
@@ -22,6 +24,8 @@ pub(crate) type Key36 = &'static [u8; 36];
 pub(crate) type Key40 = &'static [u8; 40];
 /// A digest and an H(CERT).
 pub(crate) type Key64 = &'static [u8; 64];
+/// A digest, a height in big-endian order, and an H(CERT).
+pub(crate) type Key72 = &'static [u8; 72];
 
 /// By name: format, genesis, chain, head, oldest.
 pub(crate) const META: TableDefinition<'_, &'static str, Octets> = TableDefinition::new("meta");
@@ -40,6 +44,10 @@ pub(crate) const AUTHORITIES: TableDefinition<'_, Key36, Key32> =
 pub(crate) const CERT_IDS: TableDefinition<'_, Key64, ()> = TableDefinition::new("cert_ids");
 /// The digests of the issuers of class `ca`, as a `CertID` names them.
 pub(crate) const ISSUERS: TableDefinition<'_, Key32, ()> = TableDefinition::new("issuers");
+/// What CRLs are made of: a certificate's last change of standing, by issuer and height. The issuer is
+/// the digest of its SHA-256 name in a `CertID`.
+pub(crate) const REVOCATIONS: TableDefinition<'_, Key72, Octets> =
+    TableDefinition::new("revocations");
 /// Members by name.
 pub(crate) const MEMBERS: TableDefinition<'_, &'static str, Octets> =
     TableDefinition::new("members");
@@ -217,6 +225,104 @@ pub(crate) fn cert_id_key(digest: &[u8; 32], hash: &[u8; 32]) -> [u8; 64] {
     key[..32].copy_from_slice(digest);
     key[32..].copy_from_slice(hash);
     key
+}
+
+/// An entry of [`REVOCATIONS`], but for what its key says.
+#[derive(BorshDeserialize, BorshSerialize)]
+pub(crate) struct StoredRevocation {
+    pub(crate) serial: Vec<u8>,
+    pub(crate) reason: RevocationReason,
+    /// The time of the block, where the record tells it.
+    pub(crate) time: Option<BlockTime>,
+    pub(crate) not_after: u64,
+}
+
+impl StoredRevocation {
+    /// What is stored of a record; nothing if its standing never changed.
+    pub(crate) fn of(record: &Record, serial: Vec<u8>) -> Option<Self> {
+        let reason = match RevocationEntry::reason_for(&record.standing) {
+            Some(reason) => reason,
+            None if record.changed == record.recorded => return None,
+            None => RevocationReason::RemoveFromCrl,
+        };
+        let time = match record.standing {
+            Standing::Suspended { since, .. } => Some(since),
+            Standing::Revoked { time, .. } => Some(time),
+            Standing::Valid | Standing::Superseded { .. } => None,
+        };
+        Some(Self {
+            serial,
+            reason,
+            time,
+            not_after: record.not_after,
+        })
+    }
+}
+
+/// The entries of an issuer after a place, at most `limit`, and whether there are more.
+pub(crate) fn revocations(
+    table: &impl ReadableTable<Key72, Octets>,
+    blocks: &impl ReadableTable<u64, Octets>,
+    issuer: &[u8; 32],
+    after: &RevocationCursor,
+    limit: usize,
+) -> Result<(Vec<RevocationEntry>, bool), StateError> {
+    // No certificate has the hash of all ones, so that it stands for the end of a block.
+    let place = after.hash.map_or([0xff; 32], |hash| *hash.as_octets());
+    let begin = revocation_key(issuer, after.height, &place);
+    let end = revocation_key(issuer, Height(u64::MAX), &[0xff; 32]);
+    let mut entries = Vec::new();
+    let mut newest = None;
+    for entry in table
+        .range::<&[u8; 72]>((Bound::Excluded(&begin), Bound::Included(&end)))
+        .map_err(StateError::new)?
+    {
+        if entries.len() >= limit {
+            return Ok((entries, true));
+        }
+        let (key, value) = entry.map_err(StateError::new)?;
+        let (changed, hash) = revocation_parts(key.value());
+        let stored: StoredRevocation = decode("revocation", value.value())?;
+        let time = match (stored.time, newest) {
+            (Some(time), _) => time,
+            (None, Some((height, time))) if height == changed => time,
+            (None, _) => {
+                let header = block(blocks, changed)?
+                    .ok_or_else(|| StateError::new(format!("block {changed} is missing")))?
+                    .header;
+                newest = Some((changed, header.time));
+                header.time
+            }
+        };
+        entries.push(RevocationEntry {
+            hash,
+            serial: stored.serial,
+            reason: stored.reason,
+            time,
+            not_after: stored.not_after,
+            changed,
+        });
+    }
+    Ok((entries, false))
+}
+
+pub(crate) fn revocation_key(issuer: &[u8; 32], changed: Height, hash: &[u8; 32]) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..32].copy_from_slice(issuer);
+    key[32..40].copy_from_slice(&changed.0.to_be_bytes());
+    key[40..].copy_from_slice(hash);
+    key
+}
+
+fn revocation_parts(key: &[u8; 72]) -> (Height, CertificateHash) {
+    let mut height = [0; 8];
+    height.copy_from_slice(&key[32..40]);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&key[40..]);
+    (
+        Height(u64::from_be_bytes(height)),
+        CertificateHash::from_octets(hash),
+    )
 }
 
 /// The authorities after a place in their index, and the place to go on from if there are more.

@@ -4,15 +4,16 @@ use std::ops::Bound;
 
 use ledger::{
     Applied, Block, CertificateHash, Chain, Class, Genesis, Head, Height, KeyHash, Member,
-    MemberId, NameHash, Record, State, StateError, TransactionId,
+    MemberId, NameHash, Record, Standing, State, StateError, TransactionId,
 };
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables;
 use super::tables::{
     APPLIED, AUTHORITIES, BLOCKS, CERT_IDS, EVENTS, EXPIRIES, FORMAT, ISSUERS, KEYS, Key32, Key36,
-    Key40, Key64, MEMBERS, META, META_CHAIN, META_FORMAT, META_GENESIS, META_HEAD, META_OLDEST,
-    Octets, RECORDS, StoredEvent, cert_id_key, encode, expiry_key, expiry_parts, next_index_key,
+    Key40, Key64, Key72, MEMBERS, META, META_CHAIN, META_FORMAT, META_GENESIS, META_HEAD,
+    META_OLDEST, Octets, RECORDS, REVOCATIONS, StoredEvent, StoredRevocation, cert_id_key, encode,
+    expiry_key, expiry_parts, next_index_key, revocation_key,
 };
 
 /// The most blocks whose events are removed with one new block, so that a shorter history does not
@@ -32,6 +33,7 @@ pub(crate) struct WriteState<'a> {
     authorities: Table<'a, Key36, Key32>,
     cert_ids: Table<'a, Key64, ()>,
     issuers: Table<'a, Key32, ()>,
+    revocations: Table<'a, Key72, Octets>,
     members: Table<'a, &'static str, Octets>,
     applied: Table<'a, Key32, u64>,
     expiries: Table<'a, Key40, ()>,
@@ -51,6 +53,9 @@ impl<'a> WriteState<'a> {
                 .map_err(StateError::new)?,
             cert_ids: transaction.open_table(CERT_IDS).map_err(StateError::new)?,
             issuers: transaction.open_table(ISSUERS).map_err(StateError::new)?,
+            revocations: transaction
+                .open_table(REVOCATIONS)
+                .map_err(StateError::new)?,
             members: transaction.open_table(MEMBERS).map_err(StateError::new)?,
             applied: transaction.open_table(APPLIED).map_err(StateError::new)?,
             expiries: transaction.open_table(EXPIRIES).map_err(StateError::new)?,
@@ -59,7 +64,7 @@ impl<'a> WriteState<'a> {
 
     /// Writes what a new store begins with, beside the state that the genesis establishes.
     pub(crate) fn put_genesis(&mut self, genesis: &Genesis) -> Result<(), StateError> {
-        self.put_meta(META_FORMAT, &encode(&FORMAT)?)?;
+        self.put_format()?;
         self.put_meta(META_GENESIS, &encode(genesis)?)
     }
 
@@ -111,8 +116,25 @@ impl<'a> WriteState<'a> {
         Ok(())
     }
 
-    /// Makes the index by `CertID` from the records, and sets the format that has it.
+    /// Makes the index by `CertID` from the records.
     pub(crate) fn add_cert_ids(&mut self) -> Result<(), StateError> {
+        self.for_each_record(Self::index_cert_ids)
+    }
+
+    /// Makes the lists of revocations from the records.
+    pub(crate) fn add_revocations(&mut self) -> Result<(), StateError> {
+        self.for_each_record(|state, record| state.index_revocation(record, None))
+    }
+
+    /// Notes that everything is there that this format has.
+    pub(crate) fn put_format(&mut self) -> Result<(), StateError> {
+        self.put_meta(META_FORMAT, &encode(&FORMAT)?)
+    }
+
+    fn for_each_record(
+        &mut self,
+        mut index: impl FnMut(&mut Self, &Record) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
         let mut after = [0; 32];
         loop {
             // A few at a time: the table of records stays readable for finding issuers.
@@ -128,13 +150,48 @@ impl<'a> WriteState<'a> {
                 page.push(tables::decode::<Record>("record", octets.value())?);
             }
             if page.is_empty() {
-                break;
+                return Ok(());
             }
             for record in page {
-                self.index_cert_ids(&record)?;
+                index(self, &record)?;
             }
         }
-        self.put_meta(META_FORMAT, &encode(&FORMAT)?)
+    }
+
+    /// Lists a record's last change of standing, in place of the one at height `before`.
+    fn index_revocation(
+        &mut self,
+        record: &Record,
+        before: Option<Height>,
+    ) -> Result<(), StateError> {
+        if before.is_none()
+            && record.changed == record.recorded
+            && record.standing == Standing::Valid
+        {
+            return Ok(());
+        }
+        let (issuers, serial) = ledger::crl_issuers(record, self)?;
+        let hash = record.hash.as_octets();
+        let stored = StoredRevocation::of(record, serial)
+            .map(|stored| encode(&stored))
+            .transpose()?;
+        for issuer in issuers {
+            let issuer = issuer.digest();
+            if let Some(before) = before {
+                self.revocations
+                    .remove(&revocation_key(&issuer, before, hash))
+                    .map_err(StateError::new)?;
+            }
+            if let Some(octets) = &stored {
+                self.revocations
+                    .insert(
+                        &revocation_key(&issuer, record.changed, hash),
+                        octets.as_slice(),
+                    )
+                    .map_err(StateError::new)?;
+            }
+        }
+        Ok(())
     }
 
     fn index_cert_ids(&mut self, record: &Record) -> Result<(), StateError> {
@@ -194,12 +251,14 @@ impl State for WriteState<'_> {
 
     fn put_record(&mut self, record: &Record) -> Result<(), StateError> {
         let octets = encode(record)?;
-        let is_new = self
+        let before = self
             .records
             .insert(record.hash.as_octets(), octets.as_slice())
             .map_err(StateError::new)?
-            .is_none();
-        if is_new {
+            .map(|octets| tables::decode::<Record>("record", octets.value()))
+            .transpose()?
+            .map(|record| record.changed);
+        if before.is_none() {
             append(&mut self.keys, record.key.as_octets(), &record.hash)?;
             if record.class == Class::Ca {
                 append(
@@ -210,7 +269,7 @@ impl State for WriteState<'_> {
             }
             self.index_cert_ids(record)?;
         }
-        Ok(())
+        self.index_revocation(record, before)
     }
 
     fn records_with_key(

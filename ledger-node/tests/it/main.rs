@@ -6,4 +6,5 @@ mod cli;
 mod disk_full;
 mod events;
 mod fixture;
+mod revocations;
 mod slow;

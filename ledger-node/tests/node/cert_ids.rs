@@ -3,66 +3,15 @@
 use std::slice::from_ref;
 
 use ledger::{
-    Body, CertId, CertIdAnswer, CertificateHash, Class, HashAlgorithm, Height, IssuerId,
+    Body, CertId, CertIdAnswer, CertificateHash, HashAlgorithm, Height, IssuerId,
     MAX_CERTIFICATES_PER_CERT_ID, ParsedCertificate, RevocationReason, Status,
 };
-use ledger_node::{Node, NodeConfig, NodeError};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SerialNumber,
-};
-use redb::{TableDefinition, TableHandle as _};
+use ledger_node::{Node, NodeConfig};
 use tempfile::tempdir;
 
+use crate::authority::Authority;
 use crate::consortium::{ACME, SetClock, act, device, node, submit};
-
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "ACME Femto");
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2035, 1, 1);
-    params
-}
-
-/// An authority of acme's, and what it issues.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    der: Vec<u8>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = params(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
-        let der = params.self_signed(&key).unwrap().der().to_vec();
-        Self {
-            issuer: Issuer::new(params, key),
-            der,
-        }
-    }
-
-    fn issue(&self, name: &str, serial: &[u8]) -> Vec<u8> {
-        let mut params = params(name);
-        params.serial_number = Some(SerialNumber::from_slice(serial));
-        let key = KeyPair::generate().unwrap();
-        params.signed_by(&key, &self.issuer).unwrap().der().to_vec()
-    }
-
-    fn record(&self, node: &Node, nonce: u64) {
-        let body = Body::Submit {
-            certificates: vec![self.der.clone()],
-            class: Class::Ca,
-        };
-        assert_eq!(act(node, ACME, nonce, body), [None]);
-    }
-}
+use crate::formats;
 
 fn cert_id(algorithm: HashAlgorithm, issuer: &[u8], serial: &[u8]) -> CertId {
     let issuer = ParsedCertificate::parse(issuer).unwrap();
@@ -244,30 +193,6 @@ fn authorities_are_listed_in_pages() {
     assert_eq!(node.issuers(None, 3).unwrap().next, None);
 }
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const CERT_IDS: TableDefinition<'_, &[u8; 64], ()> = TableDefinition::new("cert_ids");
-const ISSUERS: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("issuers");
-
-/// Turns a closed store into one of another format, without what format 2 brought.
-fn set_format(folder: &std::path::Path, format: u32) {
-    let database = redb::Database::open(folder.join("ledger.redb")).unwrap();
-    let transaction = database.begin_write().unwrap();
-    assert!(transaction.delete_table(CERT_IDS).unwrap());
-    assert!(transaction.delete_table(ISSUERS).unwrap());
-    let left: Vec<_> = transaction
-        .list_tables()
-        .unwrap()
-        .map(|table| table.name().to_owned())
-        .collect();
-    assert_eq!(left.len(), 9, "those of format 1: {left:?}");
-    transaction
-        .open_table(META)
-        .unwrap()
-        .insert("format", format.to_le_bytes().as_slice())
-        .unwrap();
-    transaction.commit().unwrap();
-}
-
 #[test]
 fn a_store_of_the_first_format_gets_the_index() {
     let folder = tempdir().unwrap();
@@ -275,7 +200,7 @@ fn a_store_of_the_first_format_gets_the_index() {
     let recorded = Recorded::new(&first);
     let head = first.head().unwrap();
     drop(first);
-    set_format(folder.path(), 1);
+    formats::to_first(folder.path());
     for _ in 0..2 {
         let opened = Node::open(NodeConfig::new(folder.path()), SetClock::new()).unwrap();
         recorded.check(&opened);
@@ -286,23 +211,4 @@ fn a_store_of_the_first_format_gets_the_index() {
     act(&opened, ACME, 9, submit(from_ref(&der)));
     let serial = ParsedCertificate::parse(&der).unwrap().serial();
     assert_eq!(find(&opened, &der, serial).hashes, sorted(from_ref(&der)));
-}
-
-#[test]
-fn a_store_of_an_unknown_format_is_refused() {
-    let folder = tempdir().unwrap();
-    drop(node(folder.path()));
-    set_format(folder.path(), 3);
-    let error = Node::open(NodeConfig::new(folder.path()), SetClock::new()).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            NodeError::Format {
-                found: 3,
-                expected: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
 }
