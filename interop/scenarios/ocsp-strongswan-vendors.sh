@@ -29,63 +29,11 @@ ledger submit henb1.own.pem || fail "the device was not accepted"
 bridge_start
 
 step "the gateway knows the root, the bridge's signer, and no vendor"
-strongswan_files segw segw root
-rm segw/swanctl/x509/root.pem
-mkdir -p segw/swanctl/x509ca segw/swanctl/x509ocsp
-cp root.pem segw/swanctl/x509ca/
-cp bridge/signer.pem segw/swanctl/x509ocsp/
-sed -i -e 's/ x509 openssl pubkey/ x509 openssl revocation constraints pubkey/' -e 's/ curve25519 vici/ curve25519 curl vici/' \
-  -e 's/^  plugins {/  plugins {\n    revocation {\n      enable_ocsp = yes\n      enable_crl = no\n      timeout = 3s\n    }/' segw/strongswan.conf
-ocsp-bridge strongswan-config --config bridge/bridge.toml --ca root.pem >lines || fail "strongswan-config"
-cat - lines >segw/swanctl/swanctl.conf <<'CONF'
-connections {
-  segw {
-    version = 2
-    local_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    pools = inner
-    local {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    remote {
-      auth = pubkey
-      cacerts = root.pem
-      revocation = strict
-    }
-    children {
-      core {
-        local_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-}
-pools {
-  inner {
-    addrs = 10.88.0.0/24
-  }
-}
-CONF
+gateway_files root
 charon_start segw "$SEGW"
 
-# attempt NAME: one handshake; the result is henb-sim's exit code.
-attempt() {
-  vici segw --flush-certs --type ocsp_response >/dev/null 2>&1
-  offset=$(size_of segw/charon.log)
-  in_henb timeout 20 henb-sim connect --gateway 192.0.2.1 --id "$1.lab.test" --certificate "$1.pem" --key "$1.key" \
-    --gateway-id segw.lab.test --gateway-certificate segw.pem --remote-ts 10.99.0.0/24 --ping 10.99.0.1 --count 1 --json >"$1.json" 2>"$1.err"
-}
-let_in() { attempt "$1" || { cat "$1.json" "$1.err"; fail "$1 was refused: $2"; }; }
-refused() { # NAME PATTERN-IN-CHARONS-LOG
-  attempt "$1" && fail "$1 was let in"
-  log_has segw/charon.log "$2" "$offset" || fail "$1 was refused, but charon does not say '$2'"
-}
-
 step "strict: the first vendor's device comes in, the second vendor's does not before the ledger has its CA and it"
-let_in henb1 "it is valid"
-log_has segw/charon.log 'certificate status is good' "$offset" || fail "charon did not ask"
+let_in henb1 "it is valid" 'certificate status is good'
 refused henb2 'ocsp response status: unauthorized'
 ledger submit henb2.own.pem && fail "a device was recorded before its CA" # its issuer is not recorded
 ledger submit second.pem --class ca || fail "the second vendor's CA was not accepted"
@@ -98,8 +46,7 @@ refused henb2 'certificate was revoked on'
 let_in henb1 "its own CA is valid"
 
 step "relaxed: what the ledger refuses is refused too"
-sed -i 's/revocation = strict$/revocation = relaxed/' segw/swanctl/swanctl.conf
-vici segw --load-conns || fail "load-conns"
+gateway_revocation relaxed
 let_in henb1 "relaxed, valid"
 refused stranger 'certificate was revoked on .*certificate hold'
 refused henb2 'certificate was revoked on'
@@ -111,6 +58,5 @@ ledger revoke henb1.own.pem --reason key-compromise || fail "revoke"
 refused henb1 'certificate was revoked on .*key compromise'
 ledger_lost
 let_in stranger "relaxed, ledger down"
-sed -i 's/revocation = relaxed$/revocation = strict/' segw/swanctl/swanctl.conf
-vici segw --load-conns || fail "load-conns"
+gateway_revocation strict
 refused stranger 'try later'

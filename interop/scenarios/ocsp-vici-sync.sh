@@ -1,114 +1,22 @@
 # ocsp-bridge vici-sync at a strongSwan gateway: live tunnels of revoked and suspended devices are gone within 2 s
-vendor() { # makes vendor.pem and vendor.key: the vendor's own CA
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 365 -subj "/O=Lab/CN=Vendor CA" \
-    -config <(printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n') \
-    -extensions ca -keyout vendor.key -out vendor.pem 2>vendor.openssl || { cat vendor.openssl; fail "vendor CA"; }
-}
-issued() { # NAME SERIAL: NAME.pem and NAME.key, issued by the vendor
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/C=DE/O=Lab/OU=RAN/serialNumber=42/CN=$1.lab.test" -keyout "$1.key" -out "$1.csr" 2>"$1.openssl" &&
-    openssl x509 -req -in "$1.csr" -CA vendor.pem -CAkey vendor.key -set_serial "$2" -days 90 -sha256 -out "$1.pem" -extfile <(
-      printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectAltName=DNS:%s.lab.test\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' "$1"
-    ) 2>>"$1.openssl" || { cat "$1.openssl"; fail "certificate $1"; }
-}
-devices=(henb1 henb2 henb3 henb4 henb5)
-vendor
-issued segw 0x1000
-serial=0x1001
-for device in "${devices[@]}"; do
-  issued "$device" $((serial++))
-done
+vendor_ca vendor
+issued_by vendor segw 0x1000
+# Names of many parts, since vici-sync tells tunnels by them.
+SUBJECT=/C=DE/O=Lab/OU=RAN/serialNumber=42
+for number in 1 2 3 4 5; do issued_by vendor "henb$number" "0x100$number"; done
 
 step "ledger, bridge (answers live for ten minutes), strongSwan as the gateway with strict OCSP"
 ledger_init
 ledger_start
 ledger submit vendor.pem --class ca || fail "the CA was not accepted"
 ledger submit henb1.pem henb2.pem henb3.pem henb4.pem henb5.pem || fail "the devices were not accepted"
-ocsp-bridge init --dir bridge --node http://127.0.0.1:9470 || fail "ocsp-bridge init"
-sed -i 's/^lifetime_s = .*/lifetime_s = 600/' bridge/bridge.toml
-start bridge "$SEGW" ocsp-bridge run --config bridge/bridge.toml
-until_true 10 in_segw curl -fs http://127.0.0.1:9472/ready || fail "the bridge is not ready"
-strongswan_files segw segw vendor
-rm segw/swanctl/x509/vendor.pem
-mkdir -p segw/swanctl/x509ca segw/swanctl/x509ocsp
-cp vendor.pem segw/swanctl/x509ca/
-cp bridge/signer.pem segw/swanctl/x509ocsp/
-sed -i -e 's/ x509 openssl pubkey/ x509 openssl revocation constraints pubkey/' -e 's/ curve25519 vici/ curve25519 curl vici/' \
-  -e 's/^  plugins {/  plugins {\n    revocation {\n      enable_ocsp = yes\n      enable_crl = no\n      timeout = 3s\n    }/' segw/strongswan.conf
-ocsp-bridge strongswan-config --config bridge/bridge.toml --ca vendor.pem >lines || fail "strongswan-config"
-cat - lines >segw/swanctl/swanctl.conf <<'CONF'
-connections {
-  segw {
-    version = 2
-    local_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    pools = inner
-    local {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    remote {
-      auth = pubkey
-      cacerts = vendor.pem
-      revocation = strict
-    }
-    children {
-      core {
-        local_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-}
-pools {
-  inner {
-    addrs = 10.88.0.0/24
-  }
-}
-CONF
+BRIDGE_LIFETIME=600
+bridge_start
+gateway_files vendor
 charon_start segw "$SEGW"
 
 step "the devices, henb3 by its distinguished name"
-strongswan_files henb henb1 segw
-{
-  echo 'connections {'
-  for device in "${devices[@]}"; do
-    cp "$device.pem" henb/swanctl/x509/
-    cp "$device.key" henb/swanctl/private/
-    id=$device.lab.test
-    [ "$device" != henb3 ] || id="C=DE, O=Lab, OU=RAN, serialNumber=42, CN=henb3.lab.test"
-    cat <<CONF
-  $device {
-    version = 2
-    local_addrs = 192.0.2.2
-    remote_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    vips = 0.0.0.0
-    local {
-      auth = pubkey
-      certs = $device.pem
-      id = "$id"
-    }
-    remote {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    children {
-      $device {
-        remote_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-CONF
-  done
-  echo '}'
-} >henb/swanctl/swanctl.conf
-charon_start henb "$HENB"
-connect() { vici henb --initiate --ike "$1" --child "$1" --timeout 10 >"$1.out" 2>&1; }
-listed() { vici segw --list-sas 2>/dev/null | grep "remote .*$1.lab.test" | grep -q . ; }
-gone() { ! listed "$1"; }
+strongswan_devices henb1 henb2 "henb3=C=DE, O=Lab, OU=RAN, serialNumber=42, CN=henb3.lab.test" henb4 henb5
 gone_in_time() { # NAME SINCE-MS
   until_true 3 gone "$1" || { cat sync.log; fail "$1 is still connected"; }
   took=$(($(date +%s%3N) - $2))
