@@ -4,12 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use ledger::CertificateHash;
 use lru::LruCache;
 use ocsp::{CertStatus, UnixTime};
+use tokio::sync::OnceCell;
 
 use crate::answer::{ETag, Lifetime};
 
@@ -24,14 +25,14 @@ pub(crate) struct Entry {
     /// Not given again from then on.
     pub(crate) refresh_at: UnixTime,
     /// The default signer's response with this alone and without a nonce, once somebody asked for it.
-    pub(crate) signed: OnceLock<Signed>,
+    pub(crate) signed: OnceCell<Signed>,
     /// The count of unrelated changes when it was looked up.
     negatives: u64,
     dropped: AtomicBool,
 }
 
 impl Entry {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         content: Content,
         hash: Option<CertificateHash>,
         looked_up_at: UnixTime,
@@ -43,10 +44,19 @@ impl Entry {
             hash,
             looked_up_at,
             refresh_at,
-            signed: OnceLock::new(),
+            signed: OnceCell::new(),
             negatives: since.negatives,
             dropped: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it can be told at `now` to one who waited for it.
+    pub(crate) fn is_current(&self, now: UnixTime) -> bool {
+        let ends = match self.content {
+            Content::Foreign => self.refresh_at,
+            Content::Single { next_update, .. } => next_update,
+        };
+        self.looked_up_at <= now && now < ends
     }
 
     pub(crate) const fn is_foreign(&self) -> bool {
@@ -76,26 +86,46 @@ pub(crate) struct Signed {
     pub(crate) lifetime: Lifetime,
 }
 
-impl Signed {
-    /// A response with these entries: as fresh as the least fresh of them.
-    pub(crate) fn new(der: Bytes, produced_at: UnixTime, entries: &[Arc<Entry>]) -> Self {
-        let mut this_update = produced_at;
-        let mut next_update = UnixTime::MAX;
+/// What a response with several entries says of time: it is as fresh as the least fresh of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    this_update: UnixTime,
+    produced_at: UnixTime,
+    next_update: UnixTime,
+}
+
+impl Span {
+    pub(crate) fn new(produced_at: UnixTime, entries: &[Arc<Entry>]) -> Self {
+        let mut span = Self {
+            this_update: produced_at,
+            produced_at,
+            next_update: UnixTime::MAX,
+        };
         for entry in entries {
             if let Content::Single {
-                this_update: this,
-                next_update: next,
+                this_update,
+                next_update,
                 ..
             } = entry.content
             {
-                this_update = this_update.min(this);
-                next_update = next_update.min(next);
+                span.this_update = span.this_update.min(this_update);
+                span.next_update = span.next_update.min(next_update);
             }
         }
+        span
+    }
+
+    pub(crate) const fn produced_at(&self) -> UnixTime {
+        self.produced_at
+    }
+}
+
+impl Signed {
+    pub(crate) fn new(der: Bytes, span: Span) -> Self {
         let lifetime = Lifetime {
-            this_update,
-            produced_at,
-            next_update,
+            this_update: span.this_update,
+            produced_at: span.produced_at,
+            next_update: span.next_update,
             etag: ETag::of(&der),
         };
         Self { der, lifetime }
@@ -103,7 +133,7 @@ impl Signed {
 }
 
 /// A point in the order of changes: what was looked up after it must not outlive changes that came since.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Since {
     change: u64,
     negatives: u64,

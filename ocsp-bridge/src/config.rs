@@ -191,6 +191,7 @@ cert_hash = false
 archive_s = 86400
 cert_ids = 3
 cache = 9
+sign_queue = 11
 [limits]
 connections = 7
 request_octets = 500
@@ -211,6 +212,7 @@ listen = "127.0.0.1:9472"
         assert_eq!(config.policy.lifetime, Duration::from_secs(30));
         assert_eq!(config.policy.nonce, NoncePolicy::Ignored);
         assert_eq!(config.policy.not_recorded, NotRecordedPolicy::Unknown);
+        assert_eq!(config.policy.sign_queue, 11);
         assert_eq!(config.policy.limits.octets, 500);
         assert_eq!(config.limits.request_octets, 500);
         assert_eq!(config.limits.answer, Duration::from_millis(900));

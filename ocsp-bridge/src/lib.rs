@@ -35,6 +35,7 @@ mod fixture;
 mod responder;
 mod signer;
 mod signers;
+mod signing_queue;
 mod source;
 mod translate;
 
@@ -44,7 +45,7 @@ pub use ocsp::{
     SignatureAlgorithm, UnixTime,
 };
 pub use responder::{Counters, Responder};
-pub use signer::{SignError, Signer, SignerError, SigningKey};
+pub use signer::{SignError, Signer, SignerError, SigningCost, SigningKey};
 pub use signers::Signers;
 pub use source::{BoxFuture, Finding, LookUp, Source, Unavailable};
 pub use translate::{NoncePolicy, NotRecordedPolicy, Policy};

@@ -269,6 +269,16 @@ impl Collector for ResponderCollector {
             ),
             ("signatures", "OCSP responses signed", counters.signed),
             (
+                "signatures_shed",
+                "OCSP responses not signed since too many slow signatures were waited for",
+                counters.signatures_shed,
+            ),
+            (
+                "look_ups_joined",
+                "Requests that waited for a look-up which another had begun",
+                counters.look_ups_joined,
+            ),
+            (
                 "cached_answers",
                 "OCSP responses given without signing",
                 counters.from_cache,

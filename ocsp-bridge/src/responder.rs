@@ -1,8 +1,13 @@
 //! From a request to its answer: filter, cache, live.
 
+mod flights;
+mod look_up;
+mod settings;
+mod tally;
+
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -13,14 +18,24 @@ use ocsp::{
     UnixTime,
 };
 
+use self::flights::Outcome;
+use self::look_up::LookingUp;
+use self::settings::Settings;
+use self::tally::Tally;
 use crate::answer::{Answer, Origin};
-use crate::cache::{Cache, Content, Entry, Signed};
-use crate::signer::Signer;
+use crate::cache::{Content, Entry, Signed, Span};
+use crate::signer::{SignError, Signer};
 use crate::signers::{self, Signers};
-use crate::source::{LookUp, Source, Unavailable};
-use crate::translate::{NoncePolicy, Oddity, Policy, Translation};
+use crate::source::{Source, Unavailable};
+use crate::translate::{NoncePolicy, Policy};
+
+pub use self::tally::Counters;
 
 /// An OCSP responder.
+///
+/// Requests that come at the same time for the same CertID share one look-up and one signature. Slow signatures
+/// (RSA, P-384, keys that are kept elsewhere) are made on other threads, so [`answer`](Self::answer) needs a Tokio
+/// runtime for them.
 ///
 /// # Changes on the ledger
 ///
@@ -29,14 +44,9 @@ use crate::translate::{NoncePolicy, Oddity, Policy, Translation};
 pub struct Responder {
     source: Arc<dyn Source>,
     settings: RwLock<Arc<Settings>>,
-    tally: Tally,
-}
-
-/// What is replaced as a whole: answers that another signer signed, or that rest on another policy, go with it.
-struct Settings {
-    policy: Policy,
-    signers: Signers,
-    cache: Cache,
+    tally: Arc<Tally>,
+    /// Whether the last signature was made: the log tells when that changes, not each time.
+    signs: AtomicBool,
 }
 
 impl Responder {
@@ -46,7 +56,8 @@ impl Responder {
         Self {
             source,
             settings: RwLock::new(Arc::new(Settings::new(policy, signers))),
-            tally: Tally::default(),
+            tally: Arc::default(),
+            signs: AtomicBool::new(true),
         }
     }
 
@@ -76,12 +87,14 @@ impl Responder {
         let answer = match self.prepare(&settings, now, request) {
             Prepared::Answer(answer) => answer,
             Prepared::Ask(request) => Box::pin(self.ask(&settings, now, &request)).await,
+            Prepared::Sign(unsigned) => Box::pin(self.sign(&settings, unsigned)).await,
         };
         self.tally.count(&answer);
         answer
     }
 
-    /// The answer, if it takes no look-up on the ledger: from the cache, or a refusal.
+    /// The answer, if it takes neither a look-up on the ledger nor a slow signature: from the cache, signed quickly,
+    /// or a refusal.
     #[must_use]
     pub fn answer_at_once(&self, now: UnixTime, request: &[u8]) -> Option<Answer> {
         match self.prepare(&self.settings(), now, request) {
@@ -89,7 +102,7 @@ impl Responder {
                 self.tally.count(&answer);
                 Some(answer)
             }
-            Prepared::Ask(_) => None,
+            Prepared::Ask(_) | Prepared::Sign(_) => None,
         }
     }
 
@@ -104,7 +117,12 @@ impl Responder {
     /// The time at which the first of the signers expires.
     #[must_use]
     pub fn first_expiry(&self) -> Option<UnixTime> {
-        self.settings().signers.iter().map(Signer::not_after).min()
+        let settings = self.settings();
+        settings
+            .signers
+            .iter()
+            .map(|signer| signer.not_after())
+            .min()
     }
 
     /// What was answered so far.
@@ -118,7 +136,7 @@ impl Responder {
         Arc::clone(&settings)
     }
 
-    /// All that takes no look-up.
+    /// All that takes neither a look-up nor a slow signature.
     fn prepare<'a>(&self, settings: &Settings, now: UnixTime, request: &'a [u8]) -> Prepared<'a> {
         let request = match admit(&settings.policy, request) {
             Ok(request) => request,
@@ -130,29 +148,40 @@ impl Responder {
             // Nobody signs for this issuer, or nobody for all of them.
             return Prepared::Answer(Answer::error(ResponseStatus::Unauthorized));
         }
-        if !first.iter().any(|signer| signer.is_usable(now)) {
+        if signers::usable(first, now).next().is_none() {
             return Prepared::Answer(Answer::error(ResponseStatus::InternalError));
         }
-        if request.rest.is_empty() {
-            return match settings.cache.find(now, request.first.der()) {
-                Some(entry) => Prepared::Answer(self.give(settings, now, &request, &[entry])),
-                None => Prepared::Ask(request),
-            };
-        }
-        let cached: Option<Vec<_>> = request
-            .cert_ids()
-            .map(|id| settings.cache.find(now, id.der()))
-            .collect();
-        match cached {
-            Some(entries) => Prepared::Answer(self.give(settings, now, &request, &entries)),
-            None => Prepared::Ask(request),
+        let given = if request.rest.is_empty() {
+            match settings.cache.find(now, request.first.der()) {
+                Some(entry) => self.give(settings, now, &request, &[entry]),
+                None => return Prepared::Ask(request),
+            }
+        } else {
+            let cached: Option<Vec<_>> = request
+                .cert_ids()
+                .map(|id| settings.cache.find(now, id.der()))
+                .collect();
+            match cached {
+                Some(entries) => self.give(settings, now, &request, &entries),
+                None => return Prepared::Ask(request),
+            }
+        };
+        match given {
+            Given::Answer(answer) => Prepared::Answer(answer),
+            Given::Unsigned(unsigned) if settings.queues.of(&unsigned.signer).is_some() => {
+                Prepared::Sign(unsigned)
+            }
+            Given::Unsigned(unsigned) => Prepared::Answer(self.sign_at_once(unsigned)),
         }
     }
 
-    async fn ask(&self, settings: &Settings, now: UnixTime, request: &Request<'_>) -> Answer {
+    async fn ask(&self, settings: &Arc<Settings>, now: UnixTime, request: &Request<'_>) -> Answer {
         let entries = try_join_all(request.cert_ids().map(|id| self.entry(settings, now, id)));
         match entries.await {
-            Ok(entries) => self.give(settings, now, request, &entries),
+            Ok(entries) => match self.give(settings, now, request, &entries) {
+                Given::Answer(answer) => answer,
+                Given::Unsigned(unsigned) => self.sign(settings, unsigned).await,
+            },
             Err(Unavailable { detail }) => {
                 tracing::debug!(id = %request.first, %detail, "no trustworthy answer from the ledger");
                 Answer::error(ResponseStatus::TryLater)
@@ -161,181 +190,161 @@ impl Responder {
     }
 
     /// What the cache or else the ledger has for one CertID.
-    async fn entry(
-        &self,
-        settings: &Settings,
-        now: UnixTime,
-        id: &CertId<'_>,
-    ) -> Result<Arc<Entry>, Unavailable> {
+    async fn entry(&self, settings: &Arc<Settings>, now: UnixTime, id: &CertId<'_>) -> Outcome {
         if let Some(entry) = settings.cache.find(now, id.der()) {
             return Ok(entry);
         }
         let since = settings.cache.since();
-        Tally::add(&self.tally.look_ups);
-        let finding = self.source.look_up(id).await?;
-        let (content, next_update) = match settings.policy.translate(now, &finding) {
-            Translation::Answer { single, oddity } => {
-                self.note(id, oddity);
-                settings.content(now, id, single, oddity)?
-            }
-            Translation::Foreign => (Content::Foreign, now.plus(settings.policy.lifetime)),
-            Translation::Stale => {
-                return Err(Unavailable {
-                    detail: "the ledger's answer is too old, or contradicts itself".to_owned(),
-                });
-            }
+        let begin = || {
+            let look_up = LookingUp {
+                source: Arc::clone(&self.source),
+                settings: Arc::clone(settings),
+                tally: Arc::clone(&self.tally),
+                now,
+                since,
+            };
+            Box::pin(look_up.run(id.der().into())) as _
         };
-        let hash = match finding.look_up {
-            LookUp::Found { hash, .. } => Some(hash),
-            LookUp::Ambiguous { .. } | LookUp::ForeignIssuer | LookUp::NotRecorded => None,
+        let boarded = settings.flights.board(now, since, id.der(), begin);
+        let Some((passenger, joined)) = boarded else {
+            return Err(Unavailable {
+                detail: "too many look-ups are under way".to_owned(),
+            });
         };
-        // Whoever gets it from the cache can still use it for half of its lifetime.
-        let refresh_at = now.plus(now.until(next_update) / 2);
-        let entry = Arc::new(Entry::new(content, hash, now, refresh_at, since));
-        settings.cache.insert(since, id.der(), &entry);
-        Ok(entry)
-    }
-
-    fn note(&self, id: &CertId<'_>, oddity: Option<Oddity>) {
-        match oddity {
-            Some(Oddity::Ambiguous { count }) => {
-                Tally::add(&self.tally.ambiguous);
-                tracing::warn!(
-                    %id, count,
-                    "several recorded certificates have this CertID: answered as revoked; find out which issuer gave one serial number twice"
-                );
-            }
-            Some(Oddity::NotIssued) => Tally::add(&self.tally.not_recorded),
-            None => {}
+        if joined {
+            Tally::add(&self.tally.look_ups_joined);
+        }
+        let entry = passenger.await?;
+        if entry.is_current(now) {
+            Ok(entry)
+        } else {
+            Err(Unavailable {
+                detail: "the look-up's answer was over when it came".to_owned(),
+            })
         }
     }
 
-    /// The response that says what the entries say.
+    /// The response that says what the entries say, signed already or not yet.
     fn give(
         &self,
         settings: &Settings,
         now: UnixTime,
         request: &Request<'_>,
         entries: &[Arc<Entry>],
-    ) -> Answer {
+    ) -> Given {
         let signers = settings.signers.for_issuer(&request.first);
         let Some(chosen) = signers::choose(signers, &request.preferred, now) else {
-            return Answer::error(ResponseStatus::InternalError);
+            return Given::Answer(Answer::error(ResponseStatus::InternalError));
         };
+        if entries.iter().all(|entry| entry.is_foreign()) {
+            return Given::Answer(Answer::error(ResponseStatus::Unauthorized));
+        }
+        self.tally.statuses(entries);
         let nonce = match settings.policy.nonce {
             NoncePolicy::Ignored => None,
             NoncePolicy::Forbidden | NoncePolicy::Optional | NoncePolicy::Required => request.nonce,
         };
-        let [entry] = entries else {
-            return self.give_many(settings, now, request, entries, chosen, nonce);
+        let is_default = || {
+            request.preferred.is_empty()
+                || signers::choose(signers, &[], now).is_some_and(|(signer, algorithm)| {
+                    Arc::ptr_eq(signer, chosen.0) && algorithm == chosen.1
+                })
         };
-        let Content::Single {
-            der,
-            extended_revoked,
-            ..
-        } = &entry.content
-        else {
-            return Answer::error(ResponseStatus::Unauthorized);
+        let keep_in = match entries {
+            [entry] if nonce.is_none() && is_default() => Some(entry),
+            _ => None,
         };
-        self.tally.statuses(entries);
-        let is_default = request.preferred.is_empty()
-            || signers::choose(signers, &[], now).is_some_and(|(signer, algorithm)| {
-                std::ptr::eq(signer, chosen.0) && algorithm == chosen.1
-            });
-        let keeps = nonce.is_none() && is_default;
-        if keeps && let Some(signed) = entry.signed.get() {
-            return Answer::successful(signed.clone(), Origin::Cache);
+        if let Some(signed) = keep_in.and_then(|entry| entry.signed.get()) {
+            return Given::Answer(Answer::successful(signed.clone(), Origin::Cache));
         }
-        let frame = Frame {
-            responder_key_hash: chosen.0.key_hash(),
-            produced_at: now,
-            nonce,
-            extended_revoked: *extended_revoked,
+        let (signer, algorithm) = chosen;
+        Given::Unsigned(Unsigned {
+            data: response_data(settings, now, request, entries, nonce, signer),
+            signer: Arc::clone(signer),
+            algorithm,
+            span: Span::new(now, entries),
+            is_cacheable: nonce.is_none(),
+            keep_in: keep_in.map(Arc::clone),
+        })
+    }
+
+    /// Signs here and now.
+    fn sign_at_once(&self, unsigned: Unsigned) -> Answer {
+        let (span, is_cacheable) = (unsigned.span, unsigned.is_cacheable);
+        let keep_in = unsigned.keep_in.clone();
+        let der = match unsigned.sign() {
+            Ok(der) => der,
+            Err(error) => return self.not_signed(&error),
         };
-        match self.sign(chosen, frame, std::iter::once(&**der)) {
-            Some(der) if nonce.is_none() => {
-                let signed = Signed::new(der, now, entries);
-                if keeps {
-                    // Where another request was quicker, both responses are as good.
-                    let _: Result<(), Signed> = entry.signed.set(signed.clone());
+        self.note_signed();
+        if !is_cacheable {
+            return Answer::signed_once(der);
+        }
+        let signed = Signed::new(der, span);
+        if let Some(entry) = keep_in {
+            // Where another request was quicker, both responses are as good.
+            let _is_kept = entry.signed.set(signed.clone());
+        }
+        Answer::successful(signed, Origin::Signed)
+    }
+
+    /// Signs where the signer's signatures are made. All who want the same response share one signature.
+    async fn sign(&self, settings: &Settings, mut unsigned: Unsigned) -> Answer {
+        let Some(queue) = settings.queues.of(&unsigned.signer) else {
+            return self.sign_at_once(unsigned);
+        };
+        let (span, is_cacheable) = (unsigned.span, unsigned.is_cacheable);
+        let keep_in = unsigned.keep_in.take();
+        let mut is_mine = keep_in.is_none();
+        let in_turn = async || {
+            let der = queue.run(move || unsigned.sign()).await?;
+            self.note_signed();
+            Ok(der)
+        };
+        let outcome = match &keep_in {
+            None => in_turn().await.map(|der| {
+                if is_cacheable {
+                    Answer::successful(Signed::new(der, span), Origin::Signed)
+                } else {
+                    Answer::signed_once(der)
                 }
-                Answer::successful(signed, Origin::Signed)
+            }),
+            Some(entry) => {
+                let sign = async || {
+                    is_mine = true;
+                    Ok(Signed::new(in_turn().await?, span))
+                };
+                entry.signed.get_or_try_init(sign).await.map(|signed| {
+                    let origin = if is_mine {
+                        Origin::Signed
+                    } else {
+                        Origin::Cache
+                    };
+                    Answer::successful(signed.clone(), origin)
+                })
             }
-            Some(der) => Answer::signed_once(der),
-            None => Answer::error(ResponseStatus::InternalError),
+        };
+        outcome.unwrap_or_else(|error| self.not_signed(&error))
+    }
+
+    fn note_signed(&self) {
+        Tally::add(&self.tally.signed);
+        if !self.signs.load(Ordering::Relaxed) && !self.signs.swap(true, Ordering::Relaxed) {
+            tracing::info!("responses are signed again");
         }
     }
 
-    fn give_many(
-        &self,
-        settings: &Settings,
-        now: UnixTime,
-        request: &Request<'_>,
-        entries: &[Arc<Entry>],
-        chosen: (&Signer, SignatureAlgorithm),
-        nonce: Option<&[u8]>,
-    ) -> Answer {
-        if entries.iter().all(|entry| entry.is_foreign()) {
-            return Answer::error(ResponseStatus::Unauthorized);
+    fn not_signed(&self, error: &SignError) -> Answer {
+        if *error == SignError::Busy {
+            Tally::add(&self.tally.signatures_shed);
+            return Answer::error(ResponseStatus::TryLater);
         }
-        self.tally.statuses(entries);
-        let mut extended = false;
-        let singles: Vec<_> = request
-            .cert_ids()
-            .zip(entries)
-            .map(|(id, entry)| match &entry.content {
-                Content::Single {
-                    der,
-                    extended_revoked,
-                    ..
-                } => {
-                    extended |= extended_revoked;
-                    Cow::Borrowed(&**der)
-                }
-                // RFC 6960 §2.2: unknown, usually since the issuer is not served.
-                Content::Foreign => Cow::Owned(
-                    Single {
-                        status: CertStatus::Unknown,
-                        this_update: entry.looked_up_at,
-                        next_update: entry.looked_up_at.plus(settings.policy.lifetime),
-                        cert_hash: None,
-                        archive_cutoff: None,
-                    }
-                    .encode(id.der()),
-                ),
-            })
-            .collect();
-        let frame = Frame {
-            responder_key_hash: chosen.0.key_hash(),
-            produced_at: now,
-            nonce,
-            extended_revoked: extended,
-        };
-        match self.sign(chosen, frame, singles.iter().map(AsRef::as_ref)) {
-            Some(der) if nonce.is_none() => {
-                Answer::successful(Signed::new(der, now, entries), Origin::Signed)
-            }
-            Some(der) => Answer::signed_once(der),
-            None => Answer::error(ResponseStatus::InternalError),
+        if self.signs.swap(false, Ordering::Relaxed) {
+            tracing::error!(%error, "no response can be signed");
+        } else {
+            tracing::debug!(%error, "no response can be signed");
         }
-    }
-
-    fn sign<'s>(
-        &self,
-        (signer, algorithm): (&Signer, SignatureAlgorithm),
-        frame: Frame<'_>,
-        singles: impl Iterator<Item = &'s [u8]> + Clone,
-    ) -> Option<Bytes> {
-        match signer.respond(algorithm, frame, singles) {
-            Ok(der) => {
-                Tally::add(&self.tally.signed);
-                Some(der.into())
-            }
-            Err(error) => {
-                tracing::error!(%error, "no response can be signed");
-                None
-            }
-        }
+        Answer::error(ResponseStatus::InternalError)
     }
 }
 
@@ -349,155 +358,90 @@ impl fmt::Debug for Responder {
     }
 }
 
-impl Settings {
-    fn new(policy: Policy, signers: Signers) -> Self {
-        let cache = Cache::new(policy.cache_capacity);
-        Self {
-            policy,
-            signers,
-            cache,
-        }
-    }
-
-    /// The encoded answer, and how long it lasts: no longer than its signer.
-    fn content(
-        &self,
-        now: UnixTime,
-        id: &CertId<'_>,
-        mut single: Single,
-        oddity: Option<Oddity>,
-    ) -> Result<(Content, UnixTime), Unavailable> {
-        let signer = signers::choose(self.signers.for_issuer(id), &[], now);
-        let until = signer.map_or(now, |(signer, _)| signer.not_after());
-        single.next_update = single.next_update.min(until);
-        if single.next_update <= now {
-            return Err(Unavailable {
-                detail: "the signer expires this very second".to_owned(),
-            });
-        }
-        let content = Content::Single {
-            der: single.encode(id.der()),
-            status: single.status,
-            extended_revoked: oddity == Some(Oddity::NotIssued),
-            this_update: single.this_update,
-            next_update: single.next_update,
-        };
-        Ok((content, single.next_update))
-    }
-}
-
 enum Prepared<'a> {
     Answer(Answer),
     Ask(Request<'a>),
+    /// The signature is a slow one.
+    Sign(Unsigned),
 }
 
-/// A snapshot of what was answered so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Responses with the status `successful`.
-    pub successful: u64,
-    /// Responses with the status `malformedRequest`.
-    pub malformed_request: u64,
-    /// Responses with the status `internalError`: no signer can sign.
-    pub internal_error: u64,
-    /// Responses with the status `tryLater`: no trustworthy answer from the ledger.
-    pub try_later: u64,
-    /// Responses with the status `unauthorized`: issuers that are not served.
-    pub unauthorized: u64,
-    /// Certificates answered as good.
-    pub good: u64,
-    /// Certificates answered as revoked, for whatever reason.
-    pub revoked: u64,
-    /// Certificates answered as unknown.
-    pub unknown: u64,
-    /// Look-ups that found no recorded certificate and were answered by the extended definition of revoked.
-    pub not_recorded: u64,
-    /// Look-ups that found several recorded certificates with one CertID. None should ever be.
-    pub ambiguous: u64,
-    /// Look-ups on the ledger.
-    pub look_ups: u64,
-    /// Responses signed.
-    pub signed: u64,
-    /// Responses given from the cache without signing.
-    pub from_cache: u64,
-    /// Entries in the cache now.
-    pub cached: u64,
+enum Given {
+    Answer(Answer),
+    Unsigned(Unsigned),
 }
 
-#[derive(Default)]
-struct Tally {
-    successful: AtomicU64,
-    malformed_request: AtomicU64,
-    internal_error: AtomicU64,
-    try_later: AtomicU64,
-    unauthorized: AtomicU64,
-    good: AtomicU64,
-    revoked: AtomicU64,
-    unknown: AtomicU64,
-    not_recorded: AtomicU64,
-    ambiguous: AtomicU64,
-    look_ups: AtomicU64,
-    signed: AtomicU64,
-    from_cache: AtomicU64,
+/// A response that lacks its signature.
+struct Unsigned {
+    signer: Arc<Signer>,
+    algorithm: SignatureAlgorithm,
+    /// The `ResponseData`.
+    data: Vec<u8>,
+    span: Span,
+    /// It holds no nonce.
+    is_cacheable: bool,
+    /// Whose next request gets the same response.
+    keep_in: Option<Arc<Entry>>,
 }
 
-impl Tally {
-    fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+impl Unsigned {
+    fn sign(self) -> Result<Bytes, SignError> {
+        let signed = self
+            .signer
+            .respond(self.span.produced_at(), self.algorithm, &self.data);
+        signed.map(Bytes::from)
     }
+}
 
-    fn count(&self, answer: &Answer) {
-        Self::add(match answer.status {
-            ResponseStatus::Successful => &self.successful,
-            ResponseStatus::MalformedRequest => &self.malformed_request,
-            ResponseStatus::InternalError => &self.internal_error,
-            ResponseStatus::TryLater => &self.try_later,
-            ResponseStatus::Unauthorized => &self.unauthorized,
-        });
-        if answer.origin == Origin::Cache {
-            Self::add(&self.from_cache);
-        }
+fn response_data(
+    settings: &Settings,
+    now: UnixTime,
+    request: &Request<'_>,
+    entries: &[Arc<Entry>],
+    nonce: Option<&[u8]>,
+    signer: &Signer,
+) -> Vec<u8> {
+    let frame = |extended_revoked| Frame {
+        responder_key_hash: signer.key_hash(),
+        produced_at: now,
+        nonce,
+        extended_revoked,
+    };
+    if let [entry] = entries
+        && let Content::Single {
+            der,
+            extended_revoked,
+            ..
+        } = &entry.content
+    {
+        return ocsp::response_data(frame(*extended_revoked), std::iter::once(&**der));
     }
-
-    fn statuses(&self, entries: &[Arc<Entry>]) {
-        for entry in entries {
-            Self::add(match entry.content {
-                Content::Single {
-                    status: CertStatus::Good,
-                    ..
-                } => &self.good,
-                Content::Single {
-                    status: CertStatus::Revoked { .. },
-                    ..
-                } => &self.revoked,
-                Content::Foreign
-                | Content::Single {
+    let mut extended = false;
+    let singles: Vec<_> = request
+        .cert_ids()
+        .zip(entries)
+        .map(|(id, entry)| match &entry.content {
+            Content::Single {
+                der,
+                extended_revoked,
+                ..
+            } => {
+                extended |= extended_revoked;
+                Cow::Borrowed(&**der)
+            }
+            // RFC 6960 §2.2: unknown, usually since the issuer is not served.
+            Content::Foreign => Cow::Owned(
+                Single {
                     status: CertStatus::Unknown,
-                    ..
-                } => &self.unknown,
-            });
-        }
-    }
-
-    fn counters(&self, cached: usize) -> Counters {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            successful: get(&self.successful),
-            malformed_request: get(&self.malformed_request),
-            internal_error: get(&self.internal_error),
-            try_later: get(&self.try_later),
-            unauthorized: get(&self.unauthorized),
-            good: get(&self.good),
-            revoked: get(&self.revoked),
-            unknown: get(&self.unknown),
-            not_recorded: get(&self.not_recorded),
-            ambiguous: get(&self.ambiguous),
-            look_ups: get(&self.look_ups),
-            signed: get(&self.signed),
-            from_cache: get(&self.from_cache),
-            cached: cached as u64,
-        }
-    }
+                    this_update: entry.looked_up_at,
+                    next_update: entry.looked_up_at.plus(settings.policy.lifetime),
+                    cert_hash: None,
+                    archive_cutoff: None,
+                }
+                .encode(id.der()),
+            ),
+        })
+        .collect();
+    ocsp::response_data(frame(extended), singles.iter().map(AsRef::as_ref))
 }
 
 /// A request that is well formed and within the policy.
@@ -510,6 +454,8 @@ fn admit<'a>(policy: &Policy, octets: &'a [u8]) -> Result<Request<'a>, RequestEr
     }
 }
 
+#[cfg(test)]
+mod concurrency;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! A key that signs responses, and its certificate.
 
-use std::fmt;
+mod pkcs8;
 
-use der::{Decode, Tag};
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use der::Decode;
 use ocsp::{
-    Frame, HashAlgorithm, SignatureAlgorithm, UnixTime,
-    wire::{self, Tlv, tag},
-};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
+    HashAlgorithm, SignatureAlgorithm, UnixTime,
+    wire::{self, tag},
 };
 use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+
+use self::pkcs8::Pkcs8Key;
 
 /// A signing key with the certificate that says so: the issuing authority's own, a delegate of it with
 /// id-kp-OCSPSigning, or one that relying parties trust locally (RFC 6960 §4.2.2.2).
@@ -106,6 +106,12 @@ impl Signer {
         self.key.algorithms()
     }
 
+    /// What a signature costs.
+    #[must_use]
+    pub fn cost(&self) -> SigningCost {
+        self.key.cost()
+    }
+
     /// SHA-1 over the public key, for `responderID` byKey (RFC 6960 §4.2.1).
     pub(crate) const fn key_hash(&self) -> &[u8; 20] {
         &self.key_hash
@@ -122,17 +128,16 @@ impl Signer {
         self.key.sign(algorithm, message)
     }
 
-    /// A signed `OCSPResponse` around encoded single responses.
-    pub(crate) fn respond<'s>(
+    /// The signed `OCSPResponse` of a `ResponseData`.
+    pub(crate) fn respond(
         &self,
+        now: UnixTime,
         algorithm: SignatureAlgorithm,
-        frame: Frame<'_>,
-        singles: impl Iterator<Item = &'s [u8]> + Clone,
+        data: &[u8],
     ) -> Result<Vec<u8>, SignError> {
-        let data = ocsp::response_data(frame, singles);
-        let signature = self.sign(frame.produced_at, algorithm, &data)?;
+        let signature = self.sign(now, algorithm, data)?;
         Ok(ocsp::successful(
-            &data,
+            data,
             algorithm,
             &signature,
             &self.certificates,
@@ -172,6 +177,9 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
     /// The public key as in a certificate: the content of `subjectPublicKey` without the octet of unused bits.
     fn public_key(&self) -> &[u8];
 
+    /// What a signature costs; always the same.
+    fn cost(&self) -> SigningCost;
+
     /// Signs a message, as the algorithm's X.509 form wants it.
     ///
     /// # Errors
@@ -179,6 +187,21 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
     /// [`SignError::Algorithm`] for one that is not among [`algorithms`](Self::algorithms), [`SignError::Failed`]
     /// when the key cannot be used now.
     fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// What a signature costs, which decides where it is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SigningCost {
+    /// Some 20 us of computing (ECDSA on P-256, Ed25519): made at once, by whoever needs it.
+    Quick,
+    /// Half a millisecond of computing and more (RSA, ECDSA on P-384): made on other threads than those that serve
+    /// requests.
+    Slow,
+    /// Waiting for a device: made on other threads, too, with places of its own.
+    Remote {
+        /// How many signatures the device is given at one time.
+        at_once: NonZeroUsize,
+    },
 }
 
 /// Why a signer cannot be used.
@@ -227,6 +250,9 @@ pub enum SignError {
     /// The key cannot sign with this algorithm.
     #[error("the key cannot sign with {0:?}")]
     Algorithm(SignatureAlgorithm),
+    /// Too many signatures wait for their turn.
+    #[error("too many signatures are waited for: the key is too slow for this load")]
+    Busy,
     /// The signer certificate's time is over.
     #[error("the signer certificate expired at {} s since 1970: renew it and reload", not_after.0)]
     Expired {
@@ -242,120 +268,6 @@ pub enum SignError {
         /// Its first second.
         not_before: UnixTime,
     },
-}
-
-/// A key in memory, from PKCS#8.
-struct Pkcs8Key {
-    pair: Pair,
-    random: SystemRandom,
-}
-
-enum Pair {
-    P256(EcdsaKeyPair),
-    P384(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-    Rsa(RsaKeyPair),
-}
-
-impl Pkcs8Key {
-    fn new(pkcs8: &[u8]) -> Result<Self, SignerError> {
-        let random = SystemRandom::new();
-        let ecdsa = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, pkcs8, &random);
-        let pair = match key_algorithm(pkcs8) {
-            Some(KeyAlgorithm::Ec) => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)
-                .map(Pair::P256)
-                .or_else(|_| ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING).map(Pair::P384)),
-            // OpenSSL leaves the public key out.
-            Some(KeyAlgorithm::Ed25519) => {
-                Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map(Pair::Ed25519)
-            }
-            Some(KeyAlgorithm::Rsa) => RsaKeyPair::from_pkcs8(pkcs8).map(Pair::Rsa),
-            None => return Err(SignerError::Key("no known PKCS#8 key".to_owned())),
-        };
-        match pair {
-            Ok(pair) => Ok(Self { pair, random }),
-            Err(rejected) => Err(SignerError::Key(rejected.to_string())),
-        }
-    }
-}
-
-impl fmt::Debug for Pkcs8Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pkcs8Key")
-            .field("algorithms", &self.algorithms())
-            .finish_non_exhaustive()
-    }
-}
-
-impl SigningKey for Pkcs8Key {
-    fn algorithms(&self) -> &[SignatureAlgorithm] {
-        match self.pair {
-            Pair::P256(_) => &[SignatureAlgorithm::EcdsaSha256],
-            Pair::P384(_) => &[SignatureAlgorithm::EcdsaSha384],
-            Pair::Ed25519(_) => &[SignatureAlgorithm::Ed25519],
-            Pair::Rsa(_) => &[
-                SignatureAlgorithm::RsaSha256,
-                SignatureAlgorithm::RsaSha384,
-                SignatureAlgorithm::RsaSha512,
-            ],
-        }
-    }
-
-    fn public_key(&self) -> &[u8] {
-        match &self.pair {
-            Pair::P256(pair) | Pair::P384(pair) => pair.public_key().as_ref(),
-            Pair::Ed25519(pair) => pair.public_key().as_ref(),
-            Pair::Rsa(pair) => pair.public_key().as_ref(),
-        }
-    }
-
-    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let failed = |error: ring::error::Unspecified| SignError::Failed(error.to_string());
-        match (&self.pair, algorithm) {
-            (Pair::P256(pair), SignatureAlgorithm::EcdsaSha256)
-            | (Pair::P384(pair), SignatureAlgorithm::EcdsaSha384) => pair
-                .sign(&self.random, message)
-                .map(|signature| signature.as_ref().to_vec())
-                .map_err(failed),
-            (Pair::Ed25519(pair), SignatureAlgorithm::Ed25519) => {
-                Ok(pair.sign(message).as_ref().to_vec())
-            }
-            (Pair::Rsa(pair), _) => {
-                let encoding: &dyn ring::signature::RsaEncoding = match algorithm {
-                    SignatureAlgorithm::RsaSha256 => &RSA_PKCS1_SHA256,
-                    SignatureAlgorithm::RsaSha384 => &RSA_PKCS1_SHA384,
-                    SignatureAlgorithm::RsaSha512 => &RSA_PKCS1_SHA512,
-                    _ => return Err(SignError::Algorithm(algorithm)),
-                };
-                let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(encoding, &self.random, message, &mut signature)
-                    .map_err(failed)?;
-                Ok(signature)
-            }
-            _ => Err(SignError::Algorithm(algorithm)),
-        }
-    }
-}
-
-enum KeyAlgorithm {
-    Ec,
-    Ed25519,
-    Rsa,
-}
-
-/// What a `PrivateKeyInfo` (RFC 5958 §2) says it holds.
-fn key_algorithm(pkcs8: &[u8]) -> Option<KeyAlgorithm> {
-    let mut fields = Tlv::only(pkcs8).ok()?.open(Tag::Sequence).ok()?;
-    fields.expect(Tag::Integer).ok()?;
-    let algorithm = fields.expect(Tag::Sequence).ok()?;
-    let oid = algorithm.open(Tag::Sequence).ok()?.any().ok()?.value;
-    [
-        (wire::ID_EC_PUBLIC_KEY, KeyAlgorithm::Ec),
-        (wire::ID_ED25519, KeyAlgorithm::Ed25519),
-        (wire::RSA_ENCRYPTION, KeyAlgorithm::Rsa),
-    ]
-    .into_iter()
-    .find_map(|(known, algorithm)| (known.as_bytes() == oid).then_some(algorithm))
 }
 
 /// RFC 6960 §4.2.2.2: OCSPSigning, unless it is an authority's own certificate; and its key usage lets it sign.

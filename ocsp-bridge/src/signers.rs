@@ -80,8 +80,8 @@ impl Signers {
     }
 
     /// All of them, for watching their expiry.
-    pub fn iter(&self) -> impl Iterator<Item = &Signer> {
-        self.all.iter().map(AsRef::as_ref)
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Signer>> {
+        self.all.iter()
     }
 
     /// Those that sign for the issuer of this certificate, the default first.
@@ -98,24 +98,31 @@ impl Signers {
     }
 }
 
+/// Those of `signers` whose certificate is valid at `now`.
+pub(crate) fn usable(
+    signers: &[Arc<Signer>],
+    now: UnixTime,
+) -> impl Iterator<Item = &Arc<Signer>> + Clone {
+    signers.iter().filter(move |signer| signer.is_usable(now))
+}
+
 /// Which signer, of those that can sign now, signs with what (RFC 6960 §4.4.7.2): the best match of the relying
 /// party's preferences, else the first one's default.
 pub(crate) fn choose<'s>(
     signers: &'s [Arc<Signer>],
     preferred: &[SignatureAlgorithm],
     now: UnixTime,
-) -> Option<(&'s Signer, SignatureAlgorithm)> {
-    let usable = || signers.iter().filter(|signer| signer.is_usable(now));
+) -> Option<(&'s Arc<Signer>, SignatureAlgorithm)> {
     preferred
         .iter()
         .find_map(|algorithm| {
-            usable()
+            usable(signers, now)
                 .find(|signer| signer.algorithms().contains(algorithm))
-                .map(|signer| (signer.as_ref(), *algorithm))
+                .map(|signer| (signer, *algorithm))
         })
         .or_else(|| {
-            let signer = usable().next()?;
-            Some((signer.as_ref(), *signer.algorithms().first()?))
+            let signer = usable(signers, now).next()?;
+            Some((signer, *signer.algorithms().first()?))
         })
 }
 

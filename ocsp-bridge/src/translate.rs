@@ -43,6 +43,9 @@ pub struct Policy {
     pub limits: Limits,
     /// The most answers that are kept; 65,536 by default, about 2 KiB each.
     pub cache_capacity: NonZeroUsize,
+    /// The most slow signatures (RSA, P-384, keys that are kept elsewhere) that wait for their turn; what would be
+    /// one more is answered with `tryLater`. 512 by default: about 0.4 s of RSA-2048 on one core.
+    pub sign_queue: usize,
 }
 
 impl Policy {
@@ -142,6 +145,7 @@ impl Default for Policy {
             archive: None,
             limits: Limits::default(),
             cache_capacity: CACHE_CAPACITY,
+            sign_queue: 512,
         }
     }
 }

@@ -79,6 +79,7 @@ struct RawAnswers {
     archive_s: Option<u64>,
     cert_ids: Option<usize>,
     cache: Option<usize>,
+    sign_queue: Option<usize>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -308,6 +309,15 @@ impl RawAnswers {
             archive: seconds("archive_s", self.archive_s, 1, u64::from(u32::MAX))?,
             limits: Limits { octets, cert_ids },
             cache_capacity: NonZeroUsize::new(cache).unwrap_or(defaults.cache_capacity),
+            sign_queue: match self.sign_queue {
+                Some(count) => source.within(
+                    &["answers", "sign_queue"],
+                    count,
+                    1..=1_000_000,
+                    "signatures",
+                )?,
+                None => defaults.sign_queue,
+            },
         })
     }
 }

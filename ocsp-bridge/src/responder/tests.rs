@@ -373,7 +373,7 @@ async fn nothing_is_signed_past_the_signers_end() {
     let signer = Signer::from_pkcs8(NOW, &key, &certificate).unwrap();
     assert_eq!(
         Signer::from_pkcs8(seconds(31), &key, &certificate).unwrap_err(),
-        crate::SignError::Expired {
+        SignError::Expired {
             not_after: seconds(30)
         }
         .into()

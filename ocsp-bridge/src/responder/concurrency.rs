@@ -1,0 +1,358 @@
+//! Requests that come at the same time: one look-up, one signature, and none of them in the way of the others.
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ledger::{BlockTime, Status};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, yield_now};
+
+use super::*;
+use crate::fixture::{
+    Authority, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
+};
+use crate::signer::{SigningCost, SigningKey};
+use crate::source::{BoxFuture, Finding};
+
+/// A ledger that is read at the beginning of a look-up and answers when a test opens the gate.
+struct Gate {
+    script: Arc<Script>,
+    open: Semaphore,
+    /// Look-ups that were begun and neither ended nor were dropped.
+    under_way: Arc<AtomicUsize>,
+}
+
+struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Source for Arc<Gate> {
+    fn look_up<'a>(&'a self, id: &'a CertId<'a>) -> BoxFuture<'a, Result<Finding, Unavailable>> {
+        Box::pin(async move {
+            self.under_way.fetch_add(1, Ordering::SeqCst);
+            let _under_way = UnderWay(Arc::clone(&self.under_way));
+            let finding = self.script.look_up(id).await;
+            self.open.acquire().await.unwrap().forget();
+            finding
+        })
+    }
+}
+
+struct Bench {
+    ca: Authority,
+    gate: Arc<Gate>,
+    responder: Arc<Responder>,
+}
+
+impl Bench {
+    fn new(policy: Policy, signer: Signer) -> Self {
+        let gate = Arc::new(Gate {
+            script: Arc::default(),
+            open: Semaphore::new(0),
+            under_way: Arc::default(),
+        });
+        let mut signers = Signers::new();
+        signers.add_local(signer);
+        let source = Arc::new(Arc::clone(&gate));
+        Self {
+            ca: Authority::new("ca"),
+            responder: Arc::new(Responder::new(policy, signers, source)),
+            gate,
+        }
+    }
+
+    fn quick() -> Self {
+        Self::new(Policy::default(), local_signer(&PKCS_ECDSA_P256_SHA256))
+    }
+
+    fn ask_at(&self, now: UnixTime, request: Vec<u8>) -> JoinHandle<Answer> {
+        let responder = Arc::clone(&self.responder);
+        tokio::spawn(async move { responder.answer(now, &request).await })
+    }
+
+    fn ask(&self, serial: u8) -> JoinHandle<Answer> {
+        self.ask_at(NOW, self.ca.request(serial))
+    }
+
+    fn under_way(&self) -> usize {
+        self.gate.under_way.load(Ordering::SeqCst)
+    }
+
+    fn flights(&self) -> String {
+        format!("{:?}", self.responder.settings().flights)
+    }
+}
+
+/// Lets every task of a single-threaded runtime come to where it waits.
+async fn settle() {
+    for _ in 0..1_000 {
+        yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_for_one_cert_id_share_one_look_up_and_one_signature() {
+    for key in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
+        let bench = Bench::new(Policy::default(), local_signer(key));
+        let plain: Vec<_> = (0..100).map(|_| bench.ask(1)).collect();
+        let nonces: Vec<_> = (0..10)
+            .map(|octet| bench.ask_at(NOW, bench.ca.request_with_nonce(1, &[octet; 32])))
+            .collect();
+        settle().await;
+        assert_eq!(bench.gate.script.asked(), 1);
+        bench.gate.open.add_permits(1);
+        let mut signed = 0;
+        let mut first = None;
+        for answer in plain {
+            let answer = answer.await.unwrap();
+            signed += usize::from(answer.origin == Origin::Signed);
+            assert_eq!(*first.get_or_insert_with(|| answer.der.clone()), answer.der);
+        }
+        assert_eq!(signed, 1);
+        assert_eq!(read(&first.unwrap()).singles[0].status, CertStatus::Good);
+        for (octet, answer) in (0..10).zip(nonces) {
+            let nonce = read(&answer.await.unwrap().der).nonce.unwrap();
+            assert_eq!(nonce, [octet; 32]);
+        }
+        let counters = bench.responder.counters();
+        assert_eq!((counters.look_ups, counters.look_ups_joined), (1, 109));
+        assert_eq!((counters.signed, counters.from_cache), (11, 99));
+        assert_eq!(bench.flights(), "Flights { under_way: 0 }");
+    }
+}
+
+#[tokio::test]
+async fn whoever_began_a_look_up_may_leave_it_to_the_others() {
+    let bench = Bench::quick();
+    let first = bench.ask(1);
+    settle().await;
+    let (second, third) = (bench.ask(1), bench.ask(1));
+    settle().await;
+    first.abort();
+    settle().await;
+    assert_eq!((bench.under_way(), bench.gate.script.asked()), (1, 1));
+    second.abort();
+    settle().await;
+    bench.gate.open.add_permits(1);
+    assert_eq!(third.await.unwrap().status, ResponseStatus::Successful);
+    assert_eq!(bench.gate.script.asked(), 1);
+    // With the last of them the look-up ends, and the next begins anew.
+    let last = bench.ask(2);
+    settle().await;
+    assert_eq!((bench.under_way(), bench.gate.script.asked()), (1, 2));
+    last.abort();
+    settle().await;
+    assert_eq!(bench.under_way(), 0);
+    assert_eq!(bench.flights(), "Flights { under_way: 0 }");
+    bench.gate.open.add_permits(1);
+    assert_eq!(
+        bench.ask(2).await.unwrap().status,
+        ResponseStatus::Successful
+    );
+}
+
+#[tokio::test]
+async fn nobody_joins_a_look_up_that_a_change_has_overtaken() {
+    let bench = Bench::quick();
+    let before = bench.ask(1);
+    settle().await;
+    let held = Status::Suspended {
+        since: BlockTime(5_000),
+    };
+    bench.gate.script.set(1, found(1, held));
+    bench.responder.forget(&hash(1));
+    let after = bench.ask(1);
+    settle().await;
+    assert_eq!(bench.gate.script.asked(), 2);
+    // The newer one is joined, also once the older has ended.
+    bench.gate.open.add_permits(1);
+    let before = before.await.unwrap();
+    assert_eq!(read(&before.der).singles[0].status, CertStatus::Good);
+    let joined = bench.ask(1);
+    settle().await;
+    assert_eq!(bench.gate.script.asked(), 2);
+    bench.gate.open.add_permits(1);
+    for answer in [after, joined] {
+        let status = read(&answer.await.unwrap().der).singles[0].status;
+        assert!(matches!(status, CertStatus::Revoked { .. }));
+    }
+    // Nor one that began later than now: the clock was set back.
+    let ahead = bench.ask(2);
+    settle().await;
+    let behind = bench.ask_at(UnixTime(NOW.0 - 1), bench.ca.request(2));
+    settle().await;
+    assert_eq!(bench.gate.script.asked(), 4);
+    bench.gate.open.add_permits(2);
+    assert_eq!(read(&ahead.await.unwrap().der).produced_at, NOW.0);
+    assert_eq!(read(&behind.await.unwrap().der).produced_at, NOW.0 - 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_everybodys_and_is_not_kept() {
+    let bench = Bench::quick();
+    bench.gate.script.fail(1);
+    let all = [bench.ask(1), bench.ask(1)];
+    settle().await;
+    bench.gate.open.add_permits(1);
+    for answer in all {
+        assert_eq!(answer.await.unwrap().status, ResponseStatus::TryLater);
+    }
+    bench.gate.script.set(1, found(1, Status::Valid));
+    bench.gate.open.add_permits(1);
+    assert_eq!(
+        bench.ask(1).await.unwrap().status,
+        ResponseStatus::Successful
+    );
+    assert_eq!(bench.gate.script.asked(), 2);
+}
+
+/// A key that signs when a test lets it.
+#[derive(Debug)]
+struct Held {
+    public_key: Vec<u8>,
+    cost: SigningCost,
+    begun: AtomicUsize,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl SigningKey for Arc<Held> {
+    fn algorithms(&self) -> &[SignatureAlgorithm] {
+        &[SignatureAlgorithm::EcdsaSha256]
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn cost(&self) -> SigningCost {
+        self.cost
+    }
+
+    fn sign(&self, _: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        match self.go.lock().unwrap().recv() {
+            Ok(()) => Ok(vec![1, 2, 3]),
+            Err(error) => Err(SignError::Failed(error.to_string())),
+        }
+    }
+}
+
+fn held(cost: SigningCost) -> (Signer, Arc<Held>, mpsc::Sender<()>) {
+    use der::Decode as _;
+    let (_, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, signer_params("held"));
+    let parsed = x509_cert::Certificate::from_der(&certificate).unwrap();
+    let key = parsed.tbs_certificate().subject_public_key_info();
+    let (send, go) = mpsc::channel();
+    let held = Arc::new(Held {
+        public_key: key.subject_public_key.raw_bytes().to_vec(),
+        cost,
+        begun: AtomicUsize::new(0),
+        go: Mutex::new(go),
+    });
+    let signer = Signer::new(NOW, Box::new(Arc::clone(&held)), &certificate).unwrap();
+    (signer, held, send)
+}
+
+#[tokio::test]
+async fn slow_signatures_wait_in_a_bounded_queue_and_stop_nothing_else() {
+    let cost = SigningCost::Remote {
+        at_once: NonZeroUsize::MIN,
+    };
+    let policy = Policy {
+        sign_queue: 2,
+        ..Policy::default()
+    };
+    let (signer, held, go) = held(cost);
+    let bench = Bench::new(policy, signer);
+    bench.gate.open.add_permits(1);
+    go.send(()).unwrap();
+    let cached = bench.ask(1).await.unwrap();
+    assert_eq!(cached.status, ResponseStatus::Successful);
+    // One is being made, two wait.
+    let nonce = |octet| bench.ca.request_with_nonce(1, &[octet; 32]);
+    let waiting: Vec<_> = (0..3)
+        .map(|octet| bench.ask_at(NOW, nonce(octet)))
+        .collect();
+    settle().await;
+    let began = tokio::time::Instant::now();
+    while held.begun.load(Ordering::SeqCst) < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for octet in 3..6 {
+        let answer = bench.ask_at(NOW, nonce(octet)).await.unwrap();
+        assert_eq!(answer.status, ResponseStatus::TryLater);
+    }
+    assert_eq!(bench.responder.counters().signatures_shed, 3);
+    assert!(bench.responder.answer_at_once(NOW, &nonce(6)).is_none());
+    // What is signed already is given meanwhile.
+    assert_eq!(bench.ask(1).await.unwrap().der, cached.der);
+    // Who gives up leaves a place, and is not signed for.
+    waiting[2].abort();
+    settle().await;
+    let next = bench.ask_at(NOW, nonce(7));
+    settle().await;
+    for _ in 0..3 {
+        go.send(()).unwrap();
+    }
+    let mut waiting = waiting.into_iter();
+    for answer in [waiting.next().unwrap(), waiting.next().unwrap(), next] {
+        assert_eq!(answer.await.unwrap().status, ResponseStatus::Successful);
+    }
+    assert_eq!(held.begun.load(Ordering::SeqCst), 4);
+    assert_eq!(bench.responder.counters().signed, 4);
+    // A key that fails is no load.
+    drop(go);
+    let answer = bench.ask_at(NOW, nonce(8)).await.unwrap();
+    assert_eq!(answer.status, ResponseStatus::InternalError);
+    assert_eq!(bench.responder.counters().signatures_shed, 3);
+}
+
+#[tokio::test]
+async fn a_signature_outlives_whoever_wanted_it_first() {
+    let (signer, held, go) = held(SigningCost::Slow);
+    let bench = Bench::new(Policy::default(), signer);
+    bench.gate.open.add_permits(1);
+    let first = bench.ask(1);
+    settle().await;
+    let second = bench.ask(1);
+    settle().await;
+    first.abort();
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    let answer = second.await.unwrap();
+    assert_eq!(answer.status, ResponseStatus::Successful);
+    assert_eq!(bench.ask(1).await.unwrap().der, answer.der);
+    assert!(held.begun.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test]
+async fn look_ups_under_way_are_bounded() {
+    let bench = Bench::quick();
+    let settings = bench.responder.settings();
+    let since = settings.cache.since();
+    let board = |id: u32| {
+        let begin = || Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>;
+        settings.flights.board(NOW, since, &id.to_be_bytes(), begin)
+    };
+    let mut passengers: Vec<_> = (0..16_384).map(|id| board(id).unwrap().0).collect();
+    assert!(board(16_384).is_none());
+    // Those that are under way can still be joined.
+    let (joined, was_joined) = board(7).unwrap();
+    assert!(was_joined);
+    drop(passengers.pop());
+    let (last, was_joined) = board(16_384).unwrap();
+    assert!(!was_joined);
+    drop((passengers, last));
+    assert_eq!(bench.flights(), "Flights { under_way: 1 }");
+    drop(joined);
+    assert_eq!(bench.flights(), "Flights { under_way: 0 }");
+}

@@ -1,0 +1,101 @@
+//! Where slow signatures are made: not on the runtime's threads, in turn, and only so many.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::signer::{SignError, Signer, SigningCost};
+use crate::signers::Signers;
+
+/// The queues of a set of signers.
+#[derive(Debug)]
+pub(crate) struct SigningQueues {
+    /// For all keys that take this machine's time.
+    slow: SigningQueue,
+    /// For each key that is kept elsewhere, its own.
+    remote: Vec<(Arc<Signer>, SigningQueue)>,
+}
+
+impl SigningQueues {
+    /// Queues in which at most `waiting` signatures wait for each place that makes them.
+    pub(crate) fn new(waiting: usize, signers: &Signers) -> Self {
+        // One core is left for what takes no slow signature.
+        let cores = available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1));
+        let remote = signers
+            .iter()
+            .filter_map(|signer| match signer.cost() {
+                SigningCost::Remote { at_once } => {
+                    let queue = SigningQueue::new(at_once.get(), waiting);
+                    Some((Arc::clone(signer), queue))
+                }
+                SigningCost::Quick | SigningCost::Slow => None,
+            })
+            .collect();
+        Self {
+            slow: SigningQueue::new(cores.max(1), waiting),
+            remote,
+        }
+    }
+
+    /// Where this one's signatures are made; none when that is at once, by whoever needs them.
+    pub(crate) fn of(&self, signer: &Arc<Signer>) -> Option<&SigningQueue> {
+        match signer.cost() {
+            SigningCost::Quick => None,
+            SigningCost::Slow => Some(&self.slow),
+            SigningCost::Remote { .. } => self
+                .remote
+                .iter()
+                .find(|(of, _)| Arc::ptr_eq(of, signer))
+                .map(|(_, queue)| queue),
+        }
+    }
+}
+
+/// Signatures that are made on threads of their own, first come, first served.
+#[derive(Debug)]
+pub(crate) struct SigningQueue {
+    /// For each signature that is being made or waits.
+    places: Arc<Semaphore>,
+    /// For each that is being made.
+    turns: Arc<Semaphore>,
+}
+
+impl SigningQueue {
+    fn new(at_once: usize, waiting: usize) -> Self {
+        let places = at_once.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            turns: Arc::new(Semaphore::new(at_once.min(places))),
+        }
+    }
+
+    /// Does `job` when its turn comes. Who gives up while waiting leaves the queue, and the job is not done.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Busy`] at once when the queue is full, and what the job says.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, SignError> + Send + 'static,
+    ) -> Result<T, SignError> {
+        let failed = |detail: &str| SignError::Failed(detail.to_owned());
+        let runtime = Handle::try_current().map_err(|_| failed("there is no Tokio runtime"))?;
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| SignError::Busy)?;
+        let turn = Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|_| failed("the queue is closed"))?;
+        let done = runtime.spawn_blocking(move || {
+            let done = job();
+            // Not before: the thread works on when nobody waits for it any more.
+            drop((turn, place));
+            done
+        });
+        done.await
+            .map_err(|error| failed(&format!("the signing thread ended: {error}")))?
+    }
+}
