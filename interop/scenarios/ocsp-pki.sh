@@ -16,19 +16,23 @@ said 'certificate status is good'
 said 'certificate trusted'
 for name in revoked suspended unrecorded; do
   verified "$name" vendor && { cat pki.out; fail "$name was trusted"; }
-  said 'certificate was revoked on'
+  said 'ocsp response correctly signed'
+  case $name in
+    revoked) said 'certificate was revoked on .* 20[0-9]{2}, reason: key compromise' ;;
+    suspended) said 'certificate was revoked on .* 20[0-9]{2}, reason: certificate hold' ;;
+    # So strongSwan writes 1 January 1970.
+    unrecorded) said 'certificate was revoked on --- -- --:--:-- UTC ----, reason: certificate hold' ;;
+  esac
 done
-verified revoked vendor
-said 'key compromise'
-verified suspended vendor
-said 'certificate hold'
 
+# Without a status, pki trusts the certificate and says that it could not check.
+without_status() { # NAME CA RESPONSE-STATUS
+  verified "$1" "$2"
+  said "ocsp response status: $3"
+  said 'revocation checking failed'
+  if grep -q 'certificate status is good' pki.out; then fail "$1 is good"; fi
+}
 step "a foreign issuer, and no ledger: no status"
-verified foreign other
-said 'unauthorized'
-grep -q 'certificate status is good' pki.out && fail "a foreign issuer's certificate is good"
+without_status foreign other unauthorized
 ledger_lost
-verified valid vendor
-said 'try later'
-grep -q 'certificate status is good' pki.out && fail "good without a ledger"
-true
+without_status valid vendor 'try later'

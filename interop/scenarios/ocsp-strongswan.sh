@@ -30,18 +30,20 @@ gateway_files vendor
 charon_start segw "$SEGW"
 let_in henb1 "it is valid" 'certificate status is good'
 let_in henb2 "its serial number has its first bit set" 'certificate status is good'
-refused stranger 'certificate was revoked on .*certificate hold'
+refused stranger 'certificate was revoked on --- -- --:--:-- UTC ----, reason: certificate hold'
 
 step "suspended, resumed, revoked"
 ledger suspend henb2.pem || fail "suspend"
-refused henb2 'certificate was revoked on .*certificate hold'
+refused henb2 'certificate was revoked on .* 20[0-9]{2}, reason: certificate hold'
 ledger resume henb2.pem || fail "resume"
 let_in henb2 "it was resumed"
 ledger revoke henb1.pem --reason key-compromise || fail "revoke"
-refused henb1 'certificate was revoked on .*key compromise'
+refused henb1 'certificate was revoked on .* 20[0-9]{2}, reason: key compromise'
 
-step "the ledger is down: tryLater, and strict refuses"
+step "the ledger is down: tryLater, and strict refuses the valid device, too"
+let_in henb2 "it is still valid"
 ledger_lost
-refused stranger 'try later'
+refused henb2 'ocsp response status: try later'
+log_has segw/charon.log 'RULE_CRL_VALIDATION is FAILED, but requires at least GOOD' "$offset" || fail "henb2 was refused for another reason"
 stop bridge
 log_has bridge.log 'stopping' || fail "the bridge did not stop by itself"
