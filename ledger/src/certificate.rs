@@ -3,10 +3,10 @@
 use const_oid::ObjectIdentifier;
 use der::{Decode, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
 use ring::signature::UnparsedPublicKey;
-use x509_cert::Certificate;
 use x509_cert::certificate::Version;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+use x509_cert::{AlgorithmIdentifier, Certificate};
 
 use crate::algorithm::{AlgorithmError, KeyKind, SignatureKind, verification};
 use crate::cert_id::unsigned;
@@ -90,6 +90,7 @@ pub struct ParsedCertificate<'a> {
     certificate: Certificate,
     organisations: Vec<String>,
     key_usage: Option<KeyUsage>,
+    extended_key_usage: Option<ExtendedKeyUsage>,
     basic_constraints: Option<BasicConstraints>,
     identified: bool,
 }
@@ -130,8 +131,7 @@ impl<'a> ParsedCertificate<'a> {
         let key_usage = extension::<KeyUsage>(&certificate, KEY_USAGE)?;
         let basic_constraints = extension::<BasicConstraints>(&certificate, BASIC_CONSTRAINTS)?;
         let alternative = extension::<SubjectAltName>(&certificate, SUBJECT_ALT_NAME)?;
-        // Only read, so that it is not accepted as critical without a look.
-        extension::<ExtendedKeyUsage>(&certificate, EXT_KEY_USAGE)?;
+        let extended_key_usage = extension::<ExtendedKeyUsage>(&certificate, EXT_KEY_USAGE)?;
 
         let mut organisations = Vec::new();
         let mut identified = alternative.is_some_and(|names| names.0.iter().any(identifies));
@@ -157,6 +157,7 @@ impl<'a> ParsedCertificate<'a> {
             certificate,
             organisations,
             key_usage,
+            extended_key_usage,
             basic_constraints,
             identified,
         })
@@ -240,6 +241,12 @@ impl<'a> ParsedCertificate<'a> {
         self.key_usage.as_ref()
     }
 
+    /// The extended key usage, if the certificate limits it.
+    #[must_use]
+    pub const fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
+        self.extended_key_usage.as_ref()
+    }
+
     /// Whether it says that it is an authority's (`basicConstraints`).
     #[must_use]
     pub fn is_authority(&self) -> bool {
@@ -299,15 +306,31 @@ impl<'a> ParsedCertificate<'a> {
     /// Whether the issuer's key made this certificate's signature, over the octets as they came.
     #[must_use]
     pub fn is_signed_by(&self, issuer: &ParsedCertificate<'_>) -> bool {
-        let (Ok(key), Ok(signature)) = (issuer.key_kind(), self.signature_kind()) else {
-            return false;
+        let algorithm = self.certificate.signature_algorithm();
+        let signature = self.certificate.signature().raw_bytes();
+        issuer
+            .has_signed(algorithm, self.tbs, signature)
+            .unwrap_or(false)
+    }
+
+    /// Whether its key made `signature` over `message`.
+    ///
+    /// # Errors
+    ///
+    /// When the key or the algorithm is broken or unknown, or its parameters are not the expected ones.
+    pub fn has_signed(
+        &self,
+        algorithm: &AlgorithmIdentifier,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, AlgorithmError> {
+        let kind = SignatureKind::of(algorithm)?;
+        let Some(algorithm) = verification(self.key_kind()?, kind) else {
+            return Ok(false);
         };
-        let Some(algorithm) = verification(key, signature) else {
-            return false;
-        };
-        UnparsedPublicKey::new(algorithm, issuer.public_key())
-            .verify(self.tbs, self.certificate.signature().raw_bytes())
-            .is_ok()
+        Ok(UnparsedPublicKey::new(algorithm, self.public_key())
+            .verify(message, signature)
+            .is_ok())
     }
 }
 

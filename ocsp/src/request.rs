@@ -5,11 +5,10 @@ use thiserror::Error;
 
 use crate::algorithm::SignatureAlgorithm;
 use crate::cert_id::CertId;
+use crate::extension::{Extension, ExtensionsError, for_each_extension, object_identifier};
 use crate::status::ResponseStatus;
 use crate::wire::{self, Elements, Tlv, context, tag};
 
-/// The most extensions in one list.
-const MAX_EXTENSIONS: usize = 16;
 /// The most preferred signature algorithms that are read.
 const MAX_PREFERRED: usize = 32;
 /// RFC 9654 §2.1.
@@ -286,6 +285,17 @@ impl RequestError {
     }
 }
 
+impl From<ExtensionsError> for RequestError {
+    fn from(error: ExtensionsError) -> Self {
+        match error {
+            ExtensionsError::Der(error) => Self::der("Extensions")(error),
+            ExtensionsError::Duplicate => Self::DuplicateExtension,
+            ExtensionsError::Empty => Self::EmptyExtensions,
+            ExtensionsError::TooMany { limit } => Self::TooManyExtensions { limit },
+        }
+    }
+}
+
 /// One `Request` of the list.
 fn cert_id<'a>(requests: &mut Elements<'a>) -> Result<CertId<'a>, RequestError> {
     let der = RequestError::der("Request");
@@ -304,79 +314,6 @@ fn cert_id<'a>(requests: &mut Elements<'a>) -> Result<CertId<'a>, RequestError> 
         })?;
     }
     CertId::from_tlv(id)
-}
-
-struct Extension<'a> {
-    oid: &'a [u8],
-    critical: bool,
-    value: &'a [u8],
-}
-
-impl Extension<'_> {
-    fn is(&self, oid: const_oid::ObjectIdentifier) -> bool {
-        self.oid == oid.as_bytes()
-    }
-}
-
-/// Reads `Extensions` (RFC 5280 §4.1), in which none occurs twice.
-fn for_each_extension<'a>(
-    octets: &'a [u8],
-    mut each: impl FnMut(&Extension<'a>) -> Result<(), RequestError>,
-) -> Result<(), RequestError> {
-    let der = RequestError::der("Extensions");
-    let mut list = Tlv::only(octets)
-        .and_then(|list| list.open(Tag::Sequence))
-        .map_err(der)?;
-    if list.is_finished() {
-        return Err(RequestError::EmptyExtensions);
-    }
-    let mut seen: [&[u8]; MAX_EXTENSIONS] = [&[]; MAX_EXTENSIONS];
-    let mut places = seen.iter_mut();
-    let mut count = 0;
-    while !list.is_finished() {
-        let extension = extension(&mut list).map_err(der)?;
-        let Some(place) = places.next() else {
-            return Err(RequestError::TooManyExtensions {
-                limit: MAX_EXTENSIONS,
-            });
-        };
-        *place = extension.oid;
-        count += 1;
-        each(&extension)?;
-    }
-    let seen = seen.get(..count).unwrap_or_default();
-    for (at, oid) in seen.iter().enumerate() {
-        if seen.iter().take(at).any(|earlier| earlier == oid) {
-            return Err(RequestError::DuplicateExtension);
-        }
-    }
-    Ok(())
-}
-
-fn extension<'a>(list: &mut Elements<'a>) -> Result<Extension<'a>, ErrorKind> {
-    let mut fields = list.expect(Tag::Sequence)?.open(Tag::Sequence)?;
-    let oid = object_identifier(&mut fields)?;
-    let critical = match fields.optional(Tag::Boolean)?.map(|tlv| tlv.value) {
-        // DER leaves FALSE out, but some clients send it.
-        None | Some([0x00]) => false,
-        Some([0xff]) => true,
-        Some(_) => return Err(ErrorKind::Noncanonical { tag: Tag::Boolean }),
-    };
-    let value = fields.expect(Tag::OctetString)?.value;
-    fields.finish()?;
-    Ok(Extension {
-        oid,
-        critical,
-        value,
-    })
-}
-
-fn object_identifier<'a>(fields: &mut Elements<'a>) -> Result<&'a [u8], ErrorKind> {
-    let oid = fields.expect(Tag::ObjectIdentifier)?.value;
-    match oid.last() {
-        Some(last) if last & 0x80 == 0 => Ok(oid),
-        _ => Err(ErrorKind::OidMalformed),
-    }
 }
 
 /// RFC 6960 §4.4.3.

@@ -20,6 +20,15 @@ pub enum ResponseStatus {
 }
 
 impl ResponseStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Successful,
+        Self::MalformedRequest,
+        Self::InternalError,
+        Self::TryLater,
+        Self::Unauthorized,
+    ];
+
     /// The number in the response.
     #[must_use]
     pub const fn code(self) -> u8 {
