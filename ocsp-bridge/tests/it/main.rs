@@ -6,3 +6,4 @@ mod limits;
 mod program;
 mod semantics;
 mod stage;
+mod tls;
