@@ -15,13 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
-use crate::http::{self, Readiness, Service, Tls, TlsError, TlsIdentity};
+use crate::config::{Config, SignerFiles};
+use crate::http::{self, Readiness, Service};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
-#[cfg(feature = "pkcs11")]
-use crate::signer::pkcs11::Pkcs11Key;
 use crate::signer::{Signer, SignerError};
 use crate::signers::Signers;
 use settings::credential::{CredentialFileError, read_certificates, read_key};
@@ -33,7 +31,6 @@ pub struct Bridge {
     running: Mutex<Config>,
     responder: Arc<Responder>,
     service: Arc<Service>,
-    tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
     client: Client,
     stopping: Arc<AtomicBool>,
@@ -50,7 +47,6 @@ impl Bridge {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let now = wall_clock();
         let signers = load_signers(&config, now)?;
-        let identity = load_tls(&config, now)?;
         let client = spawn_client(&config)?;
         let mut metrics = Metrics::new();
         metrics.watch(client.clone());
@@ -72,8 +68,6 @@ impl Bridge {
         // There is only this one; a second would not be shown, and that is all.
         let _shown = cell.set(Arc::downgrade(&responder));
         show_expiry(&metrics, &responder);
-        show_tls_expiry(&metrics, identity.as_ref());
-        let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
         let service = Arc::new(Service::new(
             &config.listen.path,
             config.limits,
@@ -87,18 +81,13 @@ impl Bridge {
 
         let mut listeners = Vec::new();
         for &address in &config.listen.addresses {
-            let (listener, address) = bind(address).await?;
-            listeners.push((listener, address, None));
-        }
-        for &address in config.listen.tls.iter().flat_map(|tls| &tls.addresses) {
-            let (listener, address) = bind(address).await?;
-            listeners.push((listener, address, tls.clone()));
+            listeners.push(bind(address).await?);
         }
         let operations = match config.metrics {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        let addresses = listeners.iter().map(|(_, address, _)| *address).collect();
+        let addresses = listeners.iter().map(|(_, address)| *address).collect();
         let metrics_address = operations.as_ref().map(|(_, address)| *address);
 
         let changes = client.subscribe();
@@ -110,27 +99,25 @@ impl Bridge {
             };
             follower.follow(changes, tell).await;
         });
-        for (listener, address, tls) in listeners {
-            let over = if tls.is_some() { "HTTPS" } else { "HTTP" };
-            tracing::info!(%address, "OCSP over {over} listening");
+        for (listener, address) in listeners {
+            tracing::info!(%address, "OCSP over HTTP listening");
             tasks.spawn(http::serve(
                 Arc::clone(&service),
                 listener,
-                tls,
                 until(stopped.clone()),
             ));
         }
         if let Some((listener, address)) = operations {
             tracing::info!(%address, "metrics, health and readiness listening");
             let readiness = readiness(&source, &responder, &stopping);
+            let shown = Arc::clone(&metrics);
             tasks.spawn(http::serve_operations(
                 listener,
-                Arc::clone(&metrics),
+                Arc::new(move || shown.text()),
                 readiness,
                 until(stopped.clone()),
             ));
         }
-        tasks.spawn(check_keys(Arc::clone(&responder), stopped.clone()));
         tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {
             addresses,
@@ -138,7 +125,6 @@ impl Bridge {
             running: Mutex::new(config),
             responder,
             service,
-            tls,
             metrics,
             client,
             stopping,
@@ -147,18 +133,15 @@ impl Bridge {
         })
     }
 
-    /// Takes over signers, TLS certificate, policy and access log of another configuration, from the next request on. Requests
+    /// Takes over signers, policy and access log of another configuration, from the next request on. Requests
     /// under way end as they began. What only a restart can change is named in the log.
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a signer or the TLS certificate cannot be used; then everything stays as it is.
+    /// [`StartError`] when a signer cannot be used; then everything stays as it is.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        let now = wall_clock();
-        let loaded =
-            load_signers(&config, now).and_then(|signers| Ok((signers, load_tls(&config, now)?)));
-        let (signers, identity) = match loaded {
-            Ok(loaded) => loaded,
+        let signers = match load_signers(&config, wall_clock()) {
+            Ok(signers) => signers,
             Err(error) => {
                 self.metrics.reloads_refused.inc();
                 return Err(error);
@@ -171,10 +154,6 @@ impl Bridge {
         self.responder.replace(config.policy.clone(), signers);
         self.service.log_access(config.access);
         // Listeners, ledger and limits go on as they were: a later reload compares with those.
-        if let (Some(tls), Some(identity)) = (&self.tls, identity) {
-            show_tls_expiry(&self.metrics, Some(&identity));
-            tls.replace(identity);
-        }
         running.policy = config.policy;
         running.signer = config.signer;
         running.delegates = config.delegates;
@@ -190,7 +169,7 @@ impl Bridge {
         self.metrics.reloads_refused.inc();
     }
 
-    /// Where requests are served: those without TLS first.
+    /// Where requests are served.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -226,65 +205,21 @@ pub fn load_signers(config: &Config, now: UnixTime) -> Result<Signers, StartErro
             .add_delegate(&issuer, signer)
             .map_err(|error| StartError::Signer {
                 certificate: delegate.signer.certificate.clone(),
-                key: Box::new(delegate.signer.key.clone()),
+                key: delegate.signer.key.clone(),
                 error,
             })?;
     }
     Ok(signers)
 }
 
-/// Reads the certificate and key for TLS that a configuration names, if it does.
-///
-/// # Errors
-///
-/// [`StartError`], which names the file and what is wrong with it.
-pub fn load_tls(config: &Config, now: UnixTime) -> Result<Option<TlsIdentity>, StartError> {
-    let Some(TlsListen {
-        certificate, key, ..
-    }) = &config.listen.tls
-    else {
-        return Ok(None);
-    };
-    let pkcs8 = read_key(key)?;
-    TlsIdentity::new(now, read_certificates(certificate)?, pkcs8.as_bytes())
-        .map(Some)
-        .map_err(|error| StartError::Tls {
-            certificate: certificate.clone(),
-            key: key.clone(),
-            error,
-        })
-}
-
 fn load_signer(files: &SignerFiles, now: UnixTime) -> Result<Signer, StartError> {
     let certificate = first_certificate(&files.certificate)?;
-    let bad = |error| StartError::Signer {
+    let key = read_key(&files.key)?;
+    Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(|error| StartError::Signer {
         certificate: files.certificate.clone(),
-        key: Box::new(files.key.clone()),
+        key: files.key.clone(),
         error,
-    };
-    match &files.key {
-        KeyPlace::File(path) => {
-            let key = read_key(path)?;
-            Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(bad)
-        }
-        KeyPlace::Token(place) => token_signer(place, now, &certificate).map_err(bad),
-    }
-}
-
-#[cfg(feature = "pkcs11")]
-fn token_signer(
-    place: &TokenKey,
-    now: UnixTime,
-    certificate: &[u8],
-) -> Result<Signer, SignerError> {
-    let key = Pkcs11Key::for_certificate(place, certificate)?;
-    Signer::new(now, Box::new(key), certificate)
-}
-
-/// The configuration's check says which build is needed before it comes to this.
-#[cfg(not(feature = "pkcs11"))]
-fn token_signer(_: &TokenKey, _: UnixTime, _: &[u8]) -> Result<Signer, SignerError> {
-    Err(SignerError::NoPkcs11)
+    })
 }
 
 fn first_certificate(path: &std::path::Path) -> Result<Vec<u8>, StartError> {
@@ -324,7 +259,12 @@ pub fn spawn_client(config: &Config) -> Result<Client, StartError> {
     Client::spawn(client, nodes, Arc::new(TokioClock)).map_err(StartError::Ledger)
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Listens on an address, and says which it became.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| StartError::Listen { address, error })?;
@@ -356,8 +296,10 @@ fn readiness(
             problems
                 .push("the ledger is out of reach: no node's stream of events is up".to_owned());
         }
-        let signers = responder.signer_problems(wall_clock());
-        problems.extend(signers.iter().map(ToString::to_string));
+        if !responder.is_able_to_sign(wall_clock()) {
+            problems
+                .push("a signer certificate is not valid now: renew it and send SIGHUP".to_owned());
+        }
         problems
     })
 }
@@ -366,30 +308,6 @@ fn show_expiry(metrics: &Metrics, responder: &Responder) {
     let not_after = responder.first_expiry().map_or(0, |time| time.0);
     metrics
         .signer_not_after
-        .set(i64::try_from(not_after).unwrap_or(i64::MAX));
-}
-
-/// Tries the keys that are kept elsewhere, again and again.
-async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
-    let mut ticks = interval(KEY_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stopped = until(stopped);
-    tokio::pin!(stopped);
-    loop {
-        tokio::select! {
-            () = stopped.as_mut() => return,
-            () = async {
-                ticks.tick().await;
-                responder.check_remote_keys().await;
-            } => {}
-        }
-    }
-}
-
-fn show_tls_expiry(metrics: &Metrics, identity: Option<&TlsIdentity>) {
-    let not_after = identity.map_or(0, |identity| identity.not_after().0);
-    metrics
-        .tls_not_after
         .set(i64::try_from(not_after).unwrap_or(i64::MAX));
 }
 
@@ -454,24 +372,14 @@ pub enum StartError {
         error: io::Error,
     },
     /// Certificate and key cannot be used to sign with.
-    #[error("{} with {key}: {error}", certificate.display())]
-    Signer {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// Where the key is.
-        key: Box<KeyPlace>,
-        /// What is wrong.
-        error: SignerError,
-    },
-    /// Certificate and key cannot be used for TLS.
     #[error("{} with {}: {error}", certificate.display(), key.display())]
-    Tls {
+    Signer {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
         /// What is wrong.
-        error: TlsError,
+        error: SignerError,
     },
 }
 
@@ -480,9 +388,6 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 /// How often it warns.
 const EXPIRY_WARNING_PAUSE: Duration = Duration::from_secs(86_400);
-
-/// How often keys that are kept elsewhere are tried.
-const KEY_TICK: Duration = Duration::from_secs(5);
 
 /// How often the clock is looked at for that.
 const EXPIRY_TICK: Duration = Duration::from_secs(60);

@@ -11,19 +11,17 @@
 mod access;
 mod connection;
 mod connections;
-mod head_timer;
 mod operations;
 mod question;
 mod respond;
 mod route;
-mod tls;
-mod within;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -33,8 +31,7 @@ use crate::metrics::Metrics;
 use crate::responder::Responder;
 
 pub use self::access::AccessPolicy;
-pub use self::operations::{Readiness, serve_operations};
-pub use self::tls::{Tls, TlsError, TlsIdentity};
+pub use self::operations::{Exposition, Readiness, serve_operations};
 
 /// What a client may take of the server. The defaults suit a responder for some thousand gateways.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,8 +41,7 @@ pub struct HttpLimits {
     pub connections: usize,
     /// The longest OCSP request, in octets. Default 4096; real ones have 70 to 300.
     pub request_octets: usize,
-    /// How long a request's head may take to come, and how long a connection may stay idle. A TLS handshake has
-    /// the same time before. Default 15 s.
+    /// How long a request's head may take to come, and how long a connection may stay idle. Default 15 s.
     pub head: Duration,
     /// How long a request's body may take to come after its head. Default 5 s.
     pub body: Duration,
@@ -101,17 +97,15 @@ impl Service {
     }
 }
 
-/// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way. With `tls`, only
-/// over TLS.
+/// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way.
 ///
 /// Nothing that a client does ends it.
 pub async fn serve(
     service: Arc<Service>,
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let origin = service.connections.listener();
+    let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -130,7 +124,7 @@ pub async fn serve(
                 continue;
             }
         };
-        match service.connections.admit(origin, Instant::now()) {
+        match service.connections.admit(Instant::now()) {
             Admission::Admitted {
                 connection,
                 evicted,
@@ -143,9 +137,9 @@ pub async fn serve(
                 }
                 let connection = connection::Serving {
                     service: Arc::clone(&service),
-                    connection,
+                    connection: Arc::new(connection),
                     client,
-                    tls: tls.as_ref().map(|tls| tls.config()),
+                    stop: stopping.clone(),
                 };
                 tasks.spawn(connection.run(stream));
             }
@@ -159,7 +153,7 @@ pub async fn serve(
             .set(gauge(service.connections.len()));
     }
     drop(listener);
-    service.connections.finish(origin);
+    stop.send_replace(true);
     let finished = timeout(GRACE, async { while tasks.join_next().await.is_some() {} });
     if finished.await.is_err() {
         tracing::warn!(

@@ -31,12 +31,6 @@ pub(super) fn run(args: &StrongswanConfigArgs) -> Result<(), String> {
     } else {
         args.url.clone()
     };
-    if urls.is_empty() {
-        return Err(format!(
-            "{}: listen: only TLS is listened on; say by --url under which http URL gateways reach this responder",
-            args.config.display()
-        ));
-    }
     for url in &urls {
         if !is_plain_url(url) {
             return Err(format!(
@@ -136,7 +130,7 @@ fn listening_urls(config: &Config) -> Vec<String> {
 }
 
 /// What can stand in swanctl.conf without quotes.
-fn is_plain_url(url: &str) -> bool {
+pub(super) fn is_plain_url(url: &str) -> bool {
     let rest = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));

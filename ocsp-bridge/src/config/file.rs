@@ -1,6 +1,5 @@
 //! The file as `serde` reads it, and what each field must be.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +9,7 @@ use ocsp::Limits;
 use serde::Deserialize;
 use settings::SourceText;
 
-use super::key_place::{self, RawTokenKey};
-use super::{
-    Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles, TlsListen,
-};
+use super::{Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
 use crate::translate::{NoncePolicy, NotRecordedPolicy, Policy};
@@ -42,24 +38,13 @@ struct RawListen {
     addresses: Option<Vec<String>>,
     #[serde(default)]
     path: String,
-    tls: Option<RawTls>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTls {
-    address: Option<String>,
-    addresses: Option<Vec<String>>,
-    certificate: PathBuf,
-    key: PathBuf,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSigner {
     certificate: PathBuf,
-    key: Option<PathBuf>,
-    pkcs11: Option<RawTokenKey>,
+    key: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -67,8 +52,7 @@ struct RawSigner {
 struct RawDelegate {
     issuer: PathBuf,
     certificate: PathBuf,
-    key: Option<PathBuf>,
-    pkcs11: Option<RawTokenKey>,
+    key: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -147,39 +131,24 @@ impl RawConfig {
                 "nothing was found, expected a certificate and a key (`ocsp-bridge init` makes them), or a [[delegate]]",
             ));
         }
-        let files = |at: &str, certificate: PathBuf, key, pkcs11| {
-            Ok(SignerFiles {
-                certificate: folder.join(certificate),
-                key: key_place::check(source, at, folder, key, pkcs11)?,
-            })
+        let files = |certificate: PathBuf, key: PathBuf| SignerFiles {
+            certificate: folder.join(certificate),
+            key: folder.join(key),
         };
         let limits = self.limits.check(source)?;
         Ok(Config {
-            listen: self.listen.check(source, folder)?,
-            signer: match self.signer {
-                Some(signer) => Some(files(
-                    "signer",
-                    signer.certificate,
-                    signer.key,
-                    signer.pkcs11,
-                )?),
-                None => None,
-            },
+            listen: self.listen.check(source)?,
+            signer: self
+                .signer
+                .map(|signer| files(signer.certificate, signer.key)),
             delegates: self
                 .delegate
                 .into_iter()
-                .map(|delegate| {
-                    Ok(Delegate {
-                        issuer: folder.join(delegate.issuer),
-                        signer: files(
-                            "delegate",
-                            delegate.certificate,
-                            delegate.key,
-                            delegate.pkcs11,
-                        )?,
-                    })
+                .map(|delegate| Delegate {
+                    issuer: folder.join(delegate.issuer),
+                    signer: files(delegate.certificate, delegate.key),
                 })
-                .collect::<Result<_, ConfigError>>()?,
+                .collect(),
             ledger: self.ledger.check(source)?,
             policy: self.answers.check(source, limits.request_octets)?,
             limits,
@@ -197,21 +166,27 @@ impl RawConfig {
 }
 
 impl RawListen {
-    fn check(self, source: &SourceText<'_>, folder: &Path) -> Result<Listen, ConfigError> {
-        let tls = match self.tls {
-            Some(tls) => Some(TlsListen {
-                addresses: addresses(source, &["listen", "tls"], tls.address, tls.addresses)?,
-                certificate: folder.join(tls.certificate),
-                key: folder.join(tls.key),
-            }),
-            None => None,
+    fn check(self, source: &SourceText<'_>) -> Result<Listen, ConfigError> {
+        let (field, addresses) = match (self.address, self.addresses) {
+            (Some(address), None) => ("address", vec![address]),
+            (None, Some(addresses)) if !addresses.is_empty() => ("addresses", addresses),
+            _ => {
+                return Err(source.error(
+                    &["listen", "addresses"],
+                    "expected either address, as in \"127.0.0.1:8888\", or addresses, a list of at least one",
+                ));
+            }
         };
-        // TLS alone will do.
-        let addresses = if tls.is_some() && self.address.is_none() && self.addresses.is_none() {
-            Vec::new()
-        } else {
-            addresses(source, &["listen"], self.address, self.addresses)?
-        };
+        let addresses = addresses
+            .iter()
+            .map(|address| {
+                source.parse(
+                    &["listen", field],
+                    address,
+                    "an address with a port, as in \"127.0.0.1:8888\" or \"[::1]:8888\"",
+                )
+            })
+            .collect::<Result<_, _>>()?;
         let path = self.path.trim_matches('/').to_owned();
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~/".contains(&octet);
         if !path.bytes().all(is_plain) || path.contains("//") {
@@ -223,42 +198,8 @@ impl RawListen {
                 ),
             ));
         }
-        Ok(Listen {
-            addresses,
-            path,
-            tls,
-        })
+        Ok(Listen { addresses, path })
     }
-}
-
-/// The addresses of a table that has either `address` or `addresses`.
-fn addresses(
-    source: &SourceText<'_>,
-    table: &[&str],
-    address: Option<String>,
-    addresses: Option<Vec<String>>,
-) -> Result<Vec<SocketAddr>, ConfigError> {
-    let (field, addresses) = match (address, addresses) {
-        (Some(address), None) => ("address", vec![address]),
-        (None, Some(addresses)) if !addresses.is_empty() => ("addresses", addresses),
-        _ => {
-            return Err(source.error(
-                &[table, &["addresses"]].concat(),
-                "expected either address, as in \"127.0.0.1:8888\", or addresses, a list of at least one",
-            ));
-        }
-    };
-    let field = [table, &[field]].concat();
-    addresses
-        .iter()
-        .map(|address| {
-            source.parse(
-                &field,
-                address,
-                "an address with a port, as in \"127.0.0.1:8888\" or \"[::1]:8888\"",
-            )
-        })
-        .collect()
 }
 
 impl RawLedger {

@@ -1,6 +1,7 @@
 //! For those who operate the responder: metrics, health and readiness, on a listener of their own.
 
 use core::convert::Infallible;
+use core::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -17,18 +18,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::respond::{Body, plain, typed};
-use crate::metrics::Metrics;
+
+/// Gives the text that Prometheus reads.
+pub type Exposition = Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>;
 
 /// Says what keeps the responder from giving trustworthy answers; nothing when it is ready.
 pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Serves `GET /metrics`, `GET /health` and `GET /ready` until `shutdown`.
 ///
-/// `/health` says that the process serves; `/ready` says whether a load balancer should send requests: 503
-/// with the reasons while the ledger is out of reach, the signer is unusable, or the process stops.
+/// `/health` says that the process serves; `/ready` says whether it does its work: 503 with the reasons while it
+/// does not (the ledger is out of reach, a signer is unusable, the process stops).
 pub async fn serve_operations(
     listener: TcpListener,
-    metrics: Arc<Metrics>,
+    metrics: Exposition,
     readiness: Readiness,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -74,12 +77,16 @@ pub async fn serve_operations(
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, readiness: &Readiness) -> Response<Body> {
+fn answer(
+    request: &Request<Incoming>,
+    metrics: &Exposition,
+    readiness: &Readiness,
+) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "this is read by GET\n");
     }
     match request.uri().path() {
-        "/metrics" => match metrics.text() {
+        "/metrics" => match metrics() {
             Ok(text) => typed(StatusCode::OK, OPEN_METRICS, text.into()),
             Err(_) => plain(
                 StatusCode::INTERNAL_SERVER_ERROR,

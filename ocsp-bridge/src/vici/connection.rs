@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::message::Section;
 use super::packet::{self, MAX_PACKET, Packet, PacketError};
@@ -27,12 +27,25 @@ impl Connection {
     ///
     /// [`ViciError::Connect`] when nobody listens there, or this user may not.
     pub async fn open(socket: &Path) -> Result<Self, ViciError> {
-        let stream = UnixStream::connect(socket)
-            .await
-            .map_err(|error| ViciError::Connect {
-                socket: socket.to_path_buf(),
-                error,
-            })?;
+        let began = Instant::now();
+        let stream = loop {
+            match UnixStream::connect(socket).await {
+                Ok(stream) => break stream,
+                // More knock than the daemon has let in yet; it keeps ten waiting.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && began.elapsed() < COMMAND_TIMEOUT =>
+                {
+                    sleep(KNOCK_AGAIN).await;
+                }
+                Err(error) => {
+                    return Err(ViciError::Connect {
+                        socket: socket.to_path_buf(),
+                        error,
+                    });
+                }
+            }
+        };
         Ok(Self {
             stream,
             buffer: Vec::new(),
@@ -46,6 +59,23 @@ impl Connection {
     /// [`ViciError`]; the daemon's own refusal (`success = no`) is [`ViciError::Refused`].
     pub async fn command(
         &mut self,
+        name: &'static str,
+        arguments: &Section,
+        event: impl FnMut(&str, Section) + Send,
+    ) -> Result<Section, ViciError> {
+        self.command_within(COMMAND_TIMEOUT, name, arguments, event)
+            .await
+    }
+
+    /// As [`command`](Self::command), for one that may take longer: the daemon does some only when no IKE_SA is
+    /// busy, and one that waits for an OCSP responder is.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub async fn command_within(
+        &mut self,
+        patience: Duration,
         name: &'static str,
         arguments: &Section,
         mut event: impl FnMut(&str, Section) + Send,
@@ -63,9 +93,9 @@ impl Connection {
                 }
             }
         };
-        let answer = timeout(COMMAND_TIMEOUT, work)
+        let answer = timeout(patience, work)
             .await
-            .map_err(|_| ViciError::Late(name))??;
+            .map_err(|_| ViciError::Late(name, patience))??;
         if answer.text("success") == Some("no") {
             let message = answer.text("errmsg").unwrap_or("without a reason");
             return Err(ViciError::Refused {
@@ -83,6 +113,7 @@ impl Connection {
     /// As [`command`](Self::command).
     pub async fn stream(
         &mut self,
+        patience: Duration,
         name: &'static str,
         arguments: &Section,
         streamed: &'static str,
@@ -94,7 +125,7 @@ impl Connection {
                 event(message);
             }
         };
-        self.command(name, arguments, take).await?;
+        self.command_within(patience, name, arguments, take).await?;
         self.confirm(&packet::unregister(streamed), streamed).await
     }
 
@@ -135,7 +166,7 @@ impl Connection {
         };
         timeout(COMMAND_TIMEOUT, work)
             .await
-            .map_err(|_| ViciError::Late(event))?
+            .map_err(|_| ViciError::Late(event, COMMAND_TIMEOUT))?
     }
 
     async fn send(&mut self, octets: &[u8]) -> Result<(), ViciError> {
@@ -147,11 +178,10 @@ impl Connection {
             if let Some(packet) = self.take_packet()? {
                 return Ok(packet);
             }
-            let mut chunk = [0; 8_192];
-            let read = self.stream.read(&mut chunk).await.map_err(ViciError::Io)?;
-            match chunk.get(..read) {
-                None | Some([]) => return Err(ViciError::Closed),
-                Some(octets) => self.buffer.extend_from_slice(octets),
+            self.buffer.reserve(CHUNK);
+            let read = self.stream.read_buf(&mut self.buffer);
+            if read.await.map_err(ViciError::Io)? == 0 {
+                return Err(ViciError::Closed);
             }
         }
     }
@@ -214,8 +244,8 @@ pub enum ViciError {
     #[error("vici connection: {0}")]
     Io(io::Error),
     /// No answer in time.
-    #[error("{0}: no answer from the daemon within {COMMAND_TIMEOUT:?}")]
-    Late(&'static str),
+    #[error("{0}: no answer from the daemon within {1:?}")]
+    Late(&'static str, Duration),
     /// A packet that nothing was asked for.
     #[error("the daemon answered something that was not asked")]
     OutOfTurn,
@@ -238,8 +268,14 @@ pub enum ViciError {
     Unknown(&'static str),
 }
 
-/// How long one command may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a command may take that waits for nobody.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Room for so many octets is made before each read.
+const CHUNK: usize = 8_192;
+
+/// How soon a daemon that has no room for another connection is tried again.
+const KNOCK_AGAIN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -294,9 +330,15 @@ mod tests {
         let (_dir, mut connection) = told(&packets).await;
         let mut seen = Vec::new();
         connection
-            .stream("list-sas", &Section::new(), "list-sa", |message| {
-                seen.push(message.number("n"));
-            })
+            .stream(
+                COMMAND_TIMEOUT,
+                "list-sas",
+                &Section::new(),
+                "list-sa",
+                |message| {
+                    seen.push(message.number("n"));
+                },
+            )
             .await
             .unwrap();
         assert_eq!(seen, [Some(1)]);

@@ -12,6 +12,8 @@ use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
+use super::issuer::IssuedBy;
+
 /// A certificate that the daemon knows, by what an IKE identity may call it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamedCertificate {
@@ -19,6 +21,8 @@ pub struct NamedCertificate {
     pub hash: CertificateHash,
     /// Its names, each [canonical].
     pub names: BTreeSet<String>,
+    /// Who issued it.
+    pub issued_by: IssuedBy,
 }
 
 impl NamedCertificate {
@@ -43,9 +47,11 @@ impl NamedCertificate {
         names.insert(hexadecimal(sha1.as_ref()));
         names.insert(hexadecimal(tbs.serial_number().as_bytes()));
         names.remove("");
+        let issued_by = IssuedBy::of(tbs)?;
         (!names.is_empty()).then(|| Self {
             hash: CertificateHash::of(certificate),
             names,
+            issued_by,
         })
     }
 }

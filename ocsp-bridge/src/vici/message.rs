@@ -29,6 +29,21 @@ impl Section {
         self
     }
 
+    /// With one more section. Its name is cut off as in [`with`](Self::with).
+    #[must_use]
+    pub fn with_section(mut self, name: &str, section: Self) -> Self {
+        self.0.push(Element::Section(name.to_owned(), section));
+        self
+    }
+
+    /// With one more list. Its name and items are cut off as in [`with`](Self::with).
+    #[must_use]
+    pub fn with_list<T: AsRef<[u8]>>(mut self, name: &str, items: &[T]) -> Self {
+        let items = items.iter().map(|item| item.as_ref().to_vec()).collect();
+        self.0.push(Element::List(name.to_owned(), items));
+        self
+    }
+
     /// The value of that name in this section.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&[u8]> {
@@ -64,6 +79,15 @@ impl Section {
             Element::Section(name, section) => Some((name.as_str(), section)),
             _ => None,
         })
+    }
+
+    /// The items of the list of that name; none if there is no such list.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let items = self.0.iter().find_map(|element| match element {
+            Element::List(its, items) if its == name => Some(items.as_slice()),
+            _ => None,
+        });
+        items.unwrap_or_default().iter().map(Vec::as_slice)
     }
 
     /// Reads a whole message.
@@ -252,9 +276,20 @@ mod tests {
         assert_eq!(section.0[1], Element::List("list1".to_owned(), items));
         assert_eq!(message.number("key1"), None);
         assert_eq!(Section::new().with("n", "18").number("n"), Some(18));
+        let listed: Vec<_> = section.list("list1").collect();
+        assert_eq!(listed, [b"item1", b"item2"]);
+        assert_eq!(section.list("sub-section").count(), 0);
         let mut again = Vec::new();
         message.encode(&mut again);
         assert_eq!(again, EXAMPLE);
+        let sub = Section::new().with("key2", "value2");
+        let section = Section::new()
+            .with_section("sub-section", sub)
+            .with_list("list1", &["item1", "item2"]);
+        let built = Section::new()
+            .with("key1", "value1")
+            .with_section("section1", section);
+        assert_eq!(built, message);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use ledger::{CertificateHash, Height, Status};
 use ocsp::UnixTime;
 
+use super::candidates::Candidates;
 use super::identity::{NamedCertificate, canonical, is_wildcard};
+use super::issuer::{Authorities, Withdrawal};
 
 /// An IKE_SA as the daemon describes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,9 +27,12 @@ pub struct IkeSa {
 /// The daemon does not tell by which certificate a peer was authenticated. So **every** certificate that the
 /// daemon knows and that has the peer's identity among its names is a *candidate*, and an IKE_SA must go
 ///
-/// - when a candidate was revoked or suspended after the IKE_SA was established (or not more than
-///   [`MARGIN_S`] before: it may have come in by an answer from before), or
-/// - when no candidate is valid, and one of them is revoked, suspended, superseded or expired, or
+/// - when a candidate was revoked or suspended, or the authority that issued it was, after the IKE_SA was established
+///   (or not more than [`MARGIN_S`] before: it may have come in by an answer from before), or
+/// - when no candidate is valid and of an authority that is, and one of them is revoked, suspended, superseded or
+///   expired, or its authority is, or
+/// - when it has no candidate, its connection asks for a certificate, and an authority was withdrawn after it was
+///   established: it may have come in by that one, or
 /// - when its identity is a wildcard that no certificate has for a name: it would hide which one was used.
 ///
 /// What the ledger never recorded neither condemns nor saves.
@@ -35,11 +40,14 @@ pub struct IkeSa {
 pub struct Table {
     sas: HashMap<u64, Entry>,
     by_name: HashMap<String, HashSet<u64>>,
-    certificates: HashMap<CertificateHash, Certificate>,
-    /// Those of `certificates` of which the ledger has said nothing yet.
-    unknown: HashSet<CertificateHash>,
+    candidates: Candidates,
+    authorities: Authorities,
+    /// The connections whose peers authenticate by a certificate.
+    certified: HashSet<String>,
     /// IKE_SAs for which certificates were not listed yet.
     waiting: HashSet<u64>,
+    /// IKE_SAs for which certificates are being listed.
+    compared: HashSet<u64>,
     /// IKE_SAs that are new or have a new candidate, and were not judged since.
     touched: HashSet<u64>,
     generation: u64,
@@ -53,20 +61,6 @@ struct Entry {
     /// The daemon was told to close it.
     closing: bool,
     generation: u64,
-}
-
-#[derive(Debug, Default)]
-struct Certificate {
-    standing: Option<Standing>,
-    sas: HashSet<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    status: Status,
-    height: Height,
-    /// Since when it is bad, where that is known.
-    since: Option<UnixTime>,
 }
 
 /// An IKE_SA that must go, and why.
@@ -88,8 +82,25 @@ pub enum Reason {
         /// The ledger's word.
         status: Status,
     },
+    /// The authority that issued a certificate that can be the peer's.
+    Authority(Withdrawal),
+    /// Nobody can tell whose certificate it was, and this authority's it may have been.
+    Unidentified(Withdrawal),
     /// The identity stands for many, so that nobody can tell whose certificate it was.
     Wildcard,
+}
+
+impl Reason {
+    /// A short, stable name, fit for a metric label.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Certificate { .. } => "certificate",
+            Self::Authority(_) => "authority",
+            Self::Unidentified(_) => "unidentified",
+            Self::Wildcard => "wildcard",
+        }
+    }
 }
 
 impl Table {
@@ -153,14 +164,9 @@ impl Table {
                 self.by_name.remove(&entry.name);
             }
         }
+        self.compared.remove(&id);
         for hash in &entry.candidates {
-            if let Some(certificate) = self.certificates.get_mut(hash) {
-                certificate.sas.remove(&id);
-                if certificate.sas.is_empty() {
-                    self.certificates.remove(hash);
-                    self.unknown.remove(hash);
-                }
-            }
+            self.candidates.detach(hash, id);
         }
     }
 
@@ -172,13 +178,20 @@ impl Table {
             return;
         };
         let (established, candidates) = (entry.sa.established, entry.candidates.clone());
-        let (waits, id) = (self.waiting.contains(&old), new.id);
+        let (waits, id) = (self.is_waiting(old), new.id);
         self.insert(IkeSa { established, ..new });
         if !waits {
             self.waiting.remove(&id);
         }
-        for hash in candidates {
-            self.attach(id, hash);
+        self.candidates.share(&candidates, id);
+        if let Some(entry) = self.sas.get_mut(&id) {
+            // A listing may have had it before the event.
+            entry.sa.established = established.min(entry.sa.established);
+            let more = candidates
+                .into_iter()
+                .filter(|hash| !entry.candidates.contains(hash))
+                .collect::<Vec<_>>();
+            entry.candidates.extend(more);
         }
         self.remove(old);
     }
@@ -188,9 +201,10 @@ impl Table {
         self.generation += 1;
     }
 
-    /// The listing has ended: what it did not hold is gone, and what was to be closed and is still there is
-    /// judged again.
+    /// The listing has ended: what neither it held nor the one before is gone (one may have missed it since it was
+    /// busy), and what was to be closed and is still there is judged again.
     pub fn sweep(&mut self) {
+        let oldest = self.generation.saturating_sub(1);
         let gone: Vec<u64> = self
             .sas
             .iter_mut()
@@ -198,7 +212,7 @@ impl Table {
                 if core::mem::take(&mut entry.closing) {
                     self.touched.insert(*id);
                 }
-                (entry.generation != self.generation).then_some(*id)
+                (entry.generation < oldest).then_some(*id)
             })
             .collect();
         for id in gone {
@@ -206,32 +220,53 @@ impl Table {
         }
     }
 
-    /// A certificate that the daemon knows. Says whether it became a candidate whose status is not known yet.
+    /// Certificates are about to be listed: for those that wait now.
+    pub fn begin_comparison(&mut self) {
+        self.compared.extend(self.waiting.drain());
+    }
+
+    /// A certificate that the daemon knows. Says whether it is a candidate whose status is not known yet.
     pub fn offer(&mut self, certificate: &NamedCertificate) -> bool {
+        self.offer_to_older(certificate, UnixTime::MAX)
+    }
+
+    /// As [`offer`](Self::offer), as a candidate only of IKE_SAs that were established until then.
+    pub fn offer_to_older(&mut self, certificate: &NamedCertificate, until: UnixTime) -> bool {
+        let is_older = |id: &u64| {
+            let entry = self.sas.get(id);
+            entry.is_some_and(|entry| entry.sa.established <= until)
+        };
         let ids: Vec<u64> = certificate
             .names
             .iter()
             .filter_map(|name| self.by_name.get(name))
             .flatten()
             .copied()
+            .filter(is_older)
             .collect();
         for id in ids {
-            self.attach(id, certificate.hash);
+            self.attach(id, certificate);
         }
-        self.certificates
-            .get(&certificate.hash)
-            .is_some_and(|certificate| certificate.standing.is_none())
+        self.candidates.is_unknown(&certificate.hash)
     }
 
-    /// All certificates that the daemon knows were offered. Tells for which IKE_SAs none of them was a candidate.
-    pub fn offered(&mut self) -> Vec<IkeSa> {
-        let waited = core::mem::take(&mut self.waiting);
-        waited
+    /// All certificates that the daemon knew since [`begin_comparison`](Self::begin_comparison) were offered. Tells
+    /// for which IKE_SAs none of them was a candidate.
+    pub fn end_comparison(&mut self) -> Vec<IkeSa> {
+        let compared = core::mem::take(&mut self.compared);
+        // What depends on having no candidate can be judged now.
+        self.touched.extend(compared.iter().copied());
+        compared
             .iter()
             .filter_map(|id| self.sas.get(id))
             .filter(|entry| entry.candidates.is_empty())
             .map(|entry| entry.sa.clone())
             .collect()
+    }
+
+    /// The certificates could not be listed: the same IKE_SAs wait again.
+    pub fn abandon_comparison(&mut self) {
+        self.waiting.extend(self.compared.drain());
     }
 
     /// Has certificates listed again for the IKE_SAs that have no candidate.
@@ -244,12 +279,38 @@ impl Table {
         self.waiting.extend(without);
     }
 
+    /// How many IKE_SAs have no candidate.
+    #[must_use]
+    pub fn unidentified(&self) -> usize {
+        let without = |entry: &&Entry| entry.candidates.is_empty();
+        self.sas.values().filter(without).count()
+    }
+
+    /// The connections whose peers authenticate by a certificate.
+    pub fn set_certified(&mut self, connections: HashSet<String>) {
+        if self.certified != connections {
+            self.certified = connections;
+            self.touched.extend(self.sas.keys().copied());
+        }
+    }
+
+    /// What is known of the authorities has changed.
+    pub fn set_authorities(&mut self, authorities: Authorities) {
+        self.authorities = authorities;
+        let touched = self.candidates.sas_of_withdrawn(&self.authorities);
+        self.touched.extend(touched);
+        if self.authorities.last_withdrawal().is_some() {
+            let without = self
+                .sas
+                .iter()
+                .filter(|(_, entry)| entry.candidates.is_empty());
+            self.touched.extend(without.map(|(id, _)| *id));
+        }
+    }
+
     /// Forgets what the ledger said: every candidate must be asked about again.
     pub fn forget_standings(&mut self) {
-        for (hash, certificate) in &mut self.certificates {
-            certificate.standing = None;
-            self.unknown.insert(*hash);
-        }
+        self.candidates.forget_standings();
     }
 
     /// Whether an IKE_SA waits for a listing of certificates.
@@ -267,43 +328,18 @@ impl Table {
         height: Height,
         event_at: Option<UnixTime>,
     ) {
-        let Some(certificate) = self.certificates.get_mut(hash) else {
-            return;
-        };
-        if certificate
-            .standing
-            .is_some_and(|known| known.height > height)
-        {
-            return;
-        }
-        let since = match status {
-            Status::Suspended { since: time } | Status::Revoked { time, .. } => {
-                event_at.or_else(|| Some(UnixTime::from(time)))
-            }
-            _ => event_at,
-        };
-        certificate.standing = Some(Standing {
-            status,
-            height,
-            since,
-        });
-        self.unknown.remove(hash);
+        self.candidates.judge(hash, status, height, event_at);
     }
 
     /// The candidates of which the ledger has said nothing yet.
     pub fn unknown(&self) -> impl Iterator<Item = CertificateHash> {
-        self.unknown.iter().copied()
+        self.candidates.unknown()
     }
 
     /// The IKE_SAs behind which this certificate can stand and that must go, each told once until the next
     /// [`sweep`](Self::sweep).
     pub fn closings_by(&mut self, hash: &CertificateHash) -> Vec<Closing> {
-        let ids = self
-            .certificates
-            .get(hash)
-            .map_or_else(Vec::new, |certificate| {
-                certificate.sas.iter().copied().collect()
-            });
+        let ids = self.candidates.sas(hash);
         self.close(ids)
     }
 
@@ -311,6 +347,13 @@ impl Table {
     pub fn closings(&mut self) -> Vec<Closing> {
         let ids = core::mem::take(&mut self.touched);
         self.close(ids.into_iter().collect())
+    }
+
+    /// The daemon is told to close this one. False when it was told already, or it is not there.
+    pub fn begin_closing(&mut self, id: u64) -> bool {
+        self.sas
+            .get_mut(&id)
+            .is_some_and(|entry| !core::mem::replace(&mut entry.closing, true))
     }
 
     fn close(&mut self, ids: Vec<u64>) -> Vec<Closing> {
@@ -330,16 +373,40 @@ impl Table {
         closings
     }
 
+    fn is_waiting(&self, id: u64) -> bool {
+        self.waiting.contains(&id) || self.compared.contains(&id)
+    }
+
     fn reason(&self, id: u64) -> Option<Reason> {
         let entry = self.sas.get(&id)?;
+        let established = entry.sa.established;
+        let is_late = |since: UnixTime| since.0.saturating_add(MARGIN_S) >= established.0;
         if entry.candidates.is_empty() {
-            let hides = !self.waiting.contains(&id) && is_wildcard(&entry.sa.identity);
-            return hides.then_some(Reason::Wildcard);
+            if self.is_waiting(id) {
+                return None;
+            }
+            if is_wildcard(&entry.sa.identity) {
+                return Some(Reason::Wildcard);
+            }
+            return self
+                .authorities
+                .last_withdrawal()
+                .filter(|withdrawal| is_late(withdrawal.since))
+                .filter(|_| self.certified.contains(&entry.sa.connection))
+                .map(Reason::Unidentified);
         }
         let mut condemned = None;
         let mut spared = false;
         for hash in &entry.candidates {
-            let Some(standing) = self.certificates.get(hash).and_then(|c| c.standing) else {
+            let (standing, withdrawal) = self.candidates.judgement(hash, &self.authorities);
+            if let Some(withdrawal) = withdrawal {
+                let reason = Reason::Authority(withdrawal);
+                if is_late(withdrawal.since) {
+                    return Some(reason);
+                }
+                condemned = condemned.or(Some(reason));
+            }
+            let Some(standing) = standing else {
                 // Not known yet: it may be the one that is valid.
                 spared = true;
                 continue;
@@ -349,13 +416,10 @@ impl Table {
                 status: standing.status,
             };
             match standing.status {
-                Status::Valid => spared = true,
+                Status::Valid => spared |= withdrawal.is_none(),
                 Status::NotRecorded => {}
                 _ => {
-                    let late = |since: UnixTime| {
-                        since.0.saturating_add(MARGIN_S) >= entry.sa.established.0
-                    };
-                    if standing.since.is_some_and(late) {
+                    if standing.since.is_some_and(is_late) {
                         return Some(reason);
                     }
                     condemned = condemned.or(Some(reason));
@@ -365,10 +429,11 @@ impl Table {
         condemned.filter(|_| !spared)
     }
 
-    fn attach(&mut self, id: u64, hash: CertificateHash) {
+    fn attach(&mut self, id: u64, certificate: &NamedCertificate) {
         let Some(entry) = self.sas.get_mut(&id) else {
             return;
         };
+        let hash = certificate.hash;
         if entry.candidates.contains(&hash) {
             return;
         }
@@ -377,11 +442,7 @@ impl Table {
             return;
         }
         entry.candidates.push(hash);
-        let certificate = self.certificates.entry(hash).or_default();
-        certificate.sas.insert(id);
-        if certificate.standing.is_none() {
-            self.unknown.insert(hash);
-        }
+        self.candidates.attach(certificate, id);
         self.touched.insert(id);
     }
 }
@@ -397,209 +458,4 @@ pub const MAX_SAS: usize = 1_000_000;
 pub const MAX_CANDIDATES: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use ledger::{BlockTime, RevocationReason};
-
-    use super::*;
-
-    const NOW: u64 = 10_000;
-
-    fn sa(id: u64, identity: &str) -> IkeSa {
-        IkeSa {
-            id,
-            connection: "c".to_owned(),
-            identity: identity.to_owned(),
-            established: UnixTime(NOW),
-        }
-    }
-
-    fn certificate(number: u8, name: &str) -> NamedCertificate {
-        NamedCertificate {
-            hash: CertificateHash::of(&[number]),
-            names: [canonical(name)].into(),
-        }
-    }
-
-    fn revoked(at: u64) -> Status {
-        Status::Revoked {
-            reason: RevocationReason::KeyCompromise,
-            time: BlockTime(at * 1_000),
-        }
-    }
-
-    fn suspended(at: u64) -> Status {
-        Status::Suspended {
-            since: BlockTime(at * 1_000),
-        }
-    }
-
-    /// Two devices, each with its certificate, both valid.
-    fn two() -> (Table, NamedCertificate, NamedCertificate) {
-        let mut table = Table::new();
-        assert!(table.insert(sa(1, "henb1.lab.test")));
-        assert!(table.insert(sa(2, "henb2.lab.test")));
-        assert!(!table.insert(sa(2, "henb2.lab.test")));
-        let (a, b) = (
-            certificate(1, "HENB1.lab.test"),
-            certificate(2, "henb2.lab.test"),
-        );
-        assert!(table.needs_certificates());
-        assert!(table.offer(&a) && table.offer(&b));
-        assert!(!table.offer(&certificate(3, "nobody")));
-        assert_eq!(table.offered(), []);
-        assert!(!table.needs_certificates());
-        assert_eq!(table.unknown().count(), 2);
-        table.judge(&a.hash, Status::Valid, Height(1), None);
-        table.judge(&b.hash, Status::Valid, Height(1), None);
-        assert_eq!(table.unknown().count(), 0);
-        assert!(!table.offer(&a));
-        assert_eq!(table.closings(), []);
-        (table, a, b)
-    }
-
-    fn ids(closings: &[Closing]) -> Vec<u64> {
-        closings.iter().map(|closing| closing.sa.id).collect()
-    }
-
-    #[test]
-    fn an_event_closes_whom_it_concerns_once() {
-        for status in [
-            revoked(1),
-            suspended(1),
-            Status::Expired,
-            Status::Superseded {
-                by: CertificateHash::of(b"new"),
-            },
-        ] {
-            let (mut table, a, b) = two();
-            table.judge(&a.hash, status, Height(1), Some(UnixTime(NOW + 5)));
-            let closings = table.closings_by(&a.hash);
-            assert_eq!(ids(&closings), [1]);
-            let reason = Reason::Certificate {
-                hash: a.hash,
-                status,
-            };
-            assert_eq!(closings[0].reason, reason);
-            assert_eq!(table.closings_by(&a.hash), []);
-            assert_eq!(table.closings_by(&b.hash), []);
-            // An older word changes nothing.
-            table.judge(&a.hash, Status::Valid, Height(0), None);
-            // It is still there at the next listing: once more.
-            table.begin_sweep();
-            table.insert(sa(1, "henb1.lab.test"));
-            table.insert(sa(2, "henb2.lab.test"));
-            table.sweep();
-            assert_eq!(ids(&table.closings()), [1]);
-        }
-    }
-
-    #[test]
-    fn what_the_ledger_never_recorded_neither_condemns_nor_saves() {
-        let (mut table, a, b) = two();
-        table.judge(
-            &b.hash,
-            Status::NotRecorded,
-            Height(1),
-            Some(UnixTime(NOW + 5)),
-        );
-        assert_eq!(table.closings(), []);
-        let other = certificate(3, "henb1.lab.test");
-        assert!(table.offer(&other));
-        table.judge(&other.hash, Status::NotRecorded, Height(1), None);
-        // Long before the SA, so that only the second rule can close it.
-        table.judge(&a.hash, revoked(NOW - 100), Height(1), None);
-        assert_eq!(ids(&table.closings_by(&a.hash)), [1]);
-    }
-
-    #[test]
-    fn a_renewed_certificate_saves_those_who_came_after_the_old_one_ended() {
-        let (mut table, old, _) = two();
-        let new = certificate(3, "henb1.lab.test");
-        table.judge(&old.hash, revoked(NOW - MARGIN_S - 1), Height(1), None);
-        assert!(table.offer(&new));
-        // Not known yet, which is not a reason.
-        assert_eq!(table.closings_by(&old.hash), []);
-        table.judge(&new.hash, Status::Valid, Height(1), None);
-        assert_eq!(table.closings_by(&old.hash), []);
-        assert_eq!(table.closings(), []);
-        // Another tunnel, as old as the revocation.
-        table.insert(IkeSa {
-            established: UnixTime(NOW - 1),
-            ..sa(3, "henb1.lab.test")
-        });
-        assert!(!table.offer(&old), "its status is known");
-        assert_eq!(ids(&table.closings()), [3]);
-        table.judge(&old.hash, revoked(NOW - MARGIN_S), Height(1), None);
-        assert_eq!(ids(&table.closings_by(&old.hash)), [1]);
-    }
-
-    #[test]
-    fn a_rekeyed_sa_is_as_old_as_its_first() {
-        let (mut table, a, _) = two();
-        let new = IkeSa {
-            established: UnixTime(NOW + 1_000),
-            ..sa(3, "henb1.lab.test")
-        };
-        table.rekeyed(1, new);
-        assert_eq!(table.len(), 2);
-        assert!(!table.needs_certificates());
-        table.offer(&certificate(9, "henb1.lab.test"));
-        table.judge(&CertificateHash::of(&[9]), Status::Valid, Height(1), None);
-        table.judge(&a.hash, revoked(NOW + 500), Height(1), None);
-        let closings = table.closings_by(&a.hash);
-        assert_eq!(ids(&closings), [3]);
-        // One that was not known before.
-        table.rekeyed(77, sa(78, "henb9.lab.test"));
-        assert!(table.needs_certificates());
-    }
-
-    #[test]
-    fn a_sweep_forgets_what_is_gone() {
-        let (mut table, a, b) = two();
-        table.begin_sweep();
-        assert!(!table.insert(sa(2, "henb2.lab.test")));
-        table.sweep();
-        assert_eq!(table.len(), 1);
-        table.judge(&a.hash, revoked(NOW), Height(1), Some(UnixTime(NOW)));
-        assert_eq!(table.closings(), []);
-        assert_eq!(table.certificates.keys().collect::<Vec<_>>(), [&b.hash]);
-        // The same number for another peer.
-        assert!(table.insert(sa(2, "other")));
-        assert_eq!(table.certificates.len(), 0);
-        table.remove(2);
-        assert!(table.is_empty() && table.by_name.is_empty() && table.certificates.is_empty());
-        assert!(table.unknown.is_empty() && table.waiting.is_empty() && table.touched.is_empty());
-    }
-
-    #[test]
-    fn wildcards_hide_nobody() {
-        let mut table = Table::new();
-        table.insert(sa(1, "*.lab.test"));
-        table.insert(sa(2, "a.lab.test"));
-        assert_eq!(table.closings(), [], "certificates were not listed yet");
-        assert_eq!(table.offered().len(), 2);
-        table.compare_again();
-        assert!(table.needs_certificates());
-        assert_eq!(table.offered().len(), 2);
-        table.touched.insert(1);
-        let closings = table.closings();
-        assert_eq!(ids(&closings), [1]);
-        assert_eq!(closings[0].reason, Reason::Wildcard);
-        // A certificate of that very name tells whose it is.
-        let mut table = Table::new();
-        table.insert(sa(1, "*.lab.test"));
-        table.offer(&certificate(1, "*.lab.test"));
-        assert_eq!(table.offered(), []);
-        assert_eq!(table.closings(), []);
-    }
-
-    #[test]
-    fn candidates_are_bounded() {
-        let mut table = Table::new();
-        table.insert(sa(1, "a"));
-        for number in 0..=u8::try_from(MAX_CANDIDATES).unwrap() {
-            table.offer(&certificate(number, "a"));
-        }
-        assert_eq!(table.certificates.len(), MAX_CANDIDATES);
-    }
-}
+mod tests;

@@ -6,4 +6,3 @@ mod limits;
 mod program;
 mod semantics;
 mod stage;
-mod tls;

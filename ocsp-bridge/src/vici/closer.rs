@@ -1,0 +1,130 @@
+//! Closing IKE_SAs, beside everything else.
+//!
+//! Before charon terminates one IKE_SA it looks at all of them, and waits for each that is busy: one whose peer's
+//! status it is just asking about is busy as long as the OCSP responder takes. Closings at the same time wait
+//! together. But of several that wait for the same IKE_SA charon 5.9.8 wakes one (see `daemon::list`), which wakes
+//! others only as it goes on. So there is one at a time as long as each is quick, and a few when not.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::{Connection, ViciError};
+use super::message::Section;
+use super::table::IkeSa;
+
+/// An IKE_SA to be closed.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) sa: IkeSa,
+    /// When the event came that closes it; none when it is closed for what was the case before.
+    pub(super) noticed: Option<Instant>,
+    /// The name of the reason, for metrics.
+    pub(super) reason: &'static str,
+    /// The time of the block that revoked or suspended, in milliseconds, where an event told of it.
+    pub(super) block_ms: Option<u64>,
+}
+
+/// The closings that wait and those that are under way.
+#[derive(Debug)]
+pub(super) struct Closer {
+    socket: PathBuf,
+    waiting: VecDeque<Order>,
+    /// The IKE_SAs that wait or are under way: a listing may name them again.
+    ordered: HashSet<u64>,
+    idle: Vec<Connection>,
+    /// When the last one was begun.
+    begun: Instant,
+    under_way: JoinSet<(Order, Option<Connection>, Result<(), ViciError>)>,
+}
+
+impl Closer {
+    pub(super) fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_path_buf(),
+            waiting: VecDeque::new(),
+            ordered: HashSet::new(),
+            idle: Vec::new(),
+            begun: Instant::now(),
+            under_way: JoinSet::new(),
+        }
+    }
+
+    /// How many are not done.
+    pub(super) fn len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    pub(super) fn push(&mut self, order: Order) {
+        if self.ordered.insert(order.sa.id) {
+            self.waiting.push_back(order);
+            self.start();
+        }
+    }
+
+    /// The next that is done; waits for ever when there is none. Can be dropped while it waits: nothing is lost.
+    pub(super) async fn next(&mut self) -> (Order, Result<(), ViciError>) {
+        loop {
+            self.start();
+            let is_room = !self.waiting.is_empty() && self.under_way.len() < MAX_UNDER_WAY;
+            let joined = tokio::select! {
+                Some(joined) = self.under_way.join_next() => joined,
+                () = sleep_until(self.begun + QUICK), if is_room => continue,
+                else => core::future::pending().await,
+            };
+            // A task that panicked is none: the next listing has its IKE_SA again.
+            if let Ok((order, connection, outcome)) = joined {
+                self.ordered.remove(&order.sa.id);
+                self.idle.extend(connection);
+                self.start();
+                return (order, outcome);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        let is_late = self.under_way.len() < MAX_UNDER_WAY && self.begun.elapsed() >= QUICK;
+        if (self.under_way.is_empty() || is_late)
+            && let Some(order) = self.waiting.pop_front()
+        {
+            self.begun = Instant::now();
+            let (socket, mut connection) = (self.socket.clone(), self.idle.pop());
+            self.under_way.spawn(async move {
+                let outcome = terminate(&socket, &mut connection, order.sa.id).await;
+                if !matches!(outcome, Ok(()) | Err(ViciError::Refused { .. })) {
+                    connection = None;
+                }
+                (order, connection, outcome)
+            });
+        }
+    }
+}
+
+async fn terminate(socket: &Path, idle: &mut Option<Connection>, id: u64) -> Result<(), ViciError> {
+    let connection = match idle {
+        Some(connection) => connection,
+        None => idle.insert(Connection::open(socket).await?),
+    };
+    // Forced: a Delete is sent and no answer awaited, so that a peer that is silent stays in no longer. Without a
+    // time-out charon would leave the work to another of its threads, behind all handshakes that wait for one.
+    let arguments = Section::new()
+        .with("ike-id", id.to_string())
+        .with("force", "yes")
+        .with("timeout", "-1");
+    connection
+        .command_within(PATIENCE, "terminate", &arguments, |_, _| {})
+        .await?;
+    Ok(())
+}
+
+/// The most at one time: few of charon's sixteen threads.
+const MAX_UNDER_WAY: usize = 4;
+
+/// After how long the next is begun beside one that is not done.
+const QUICK: Duration = Duration::from_millis(250);
+
+/// How long the daemon may take for one. OCSP responders of several URLs may be as slow as ten seconds each.
+const PATIENCE: Duration = Duration::from_secs(60);

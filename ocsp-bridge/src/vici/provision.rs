@@ -1,0 +1,491 @@
+//! The ledger's valid authorities in the daemon, with the OCSP URIs of the bridge.
+//!
+//! The daemon is told by `load-authority` with the certificate in the message. Such a certificate is the authority's
+//! own: `unload-authority` takes it away again, and nothing that the operator loaded (`load-cert`, which only
+//! `clear-creds` undoes, would not do). Only authorities that have a name of ours are touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use ledger::{CertificateHash, Height, Status};
+use ledger_client::{Change, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::connection::{COMMAND_TIMEOUT, Connection, ViciError};
+use super::daemon::now;
+use super::follow::SyncConfig;
+use super::issuer::{Authorities, Authority};
+use super::message::Section;
+use super::metrics::ViciMetrics;
+use super::recorded::{Recorded, RecordedError};
+
+/// Keeps the daemon's authorities in step until the ledger client is shut down, and tells of each change.
+pub(super) async fn provision(
+    config: &SyncConfig,
+    client: &Client,
+    metrics: &ViciMetrics,
+    tell: &watch::Sender<Authorities>,
+) {
+    let mut changes = client.subscribe();
+    let mut provision = Provision::new(config, metrics);
+    let mut refreshing: JoinSet<Refreshed> = JoinSet::new();
+    let mut refresh_at = Instant::now();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            change = changes.recv() => match change {
+                None => return,
+                Some(Change::Resynchronise) => {
+                    refresh_at = Instant::now();
+                    continue;
+                }
+                Some(Change::Status { hash, status, height }) => {
+                    let is_known = provision.authorities.contains(&hash);
+                    if !is_known && status.is_valid() {
+                        // It may be an authority; events do not tell. Recordings come in great numbers.
+                        refresh_at = refresh_at.min(Instant::now() + GATHER);
+                    }
+                    if !is_known || !provision.authorities.judge(&hash, status, height, Some(now())) {
+                        continue;
+                    }
+                }
+            },
+            Some(refreshed) = refreshing.join_next() => {
+                let is_whole = refreshed.is_ok_and(|refreshed| provision.take(refreshed));
+                // A change that came meanwhile may have made it sooner.
+                let pause = if is_whole { REFRESH_EVERY } else { REFRESH_AGAIN };
+                refresh_at = refresh_at.min(Instant::now() + pause);
+            }
+            () = sleep_until(refresh_at), if refreshing.is_empty() => {
+                refresh_at = Instant::now() + FAR;
+                let known: BTreeSet<_> = provision.authorities.all().collect();
+                refreshing.spawn(refresh(config.recorded.clone(), client.clone(), known));
+                continue;
+            }
+            _ = ticks.tick() => provision.look().await,
+        }
+        provision.tell(tell);
+        if provision.align().await {
+            provision.tell(tell);
+        }
+    }
+}
+
+/// What the ledger said when it was asked for all.
+struct Refreshed {
+    listed: Result<(), RecordedError>,
+    /// Authorities that were not known.
+    fetched: Vec<Authority>,
+    /// Those that could not be fetched or are none, and why.
+    failed: Vec<(CertificateHash, String)>,
+    statuses: Vec<(CertificateHash, Status, Height)>,
+    /// Whether nothing failed that may succeed later.
+    is_whole: bool,
+}
+
+async fn refresh(
+    recorded: Recorded,
+    client: Client,
+    known: BTreeSet<CertificateHash>,
+) -> Refreshed {
+    let mut refreshed = Refreshed {
+        listed: Ok(()),
+        fetched: Vec::new(),
+        failed: Vec::new(),
+        statuses: Vec::new(),
+        is_whole: true,
+    };
+    let listed = recorded.authorities().await.unwrap_or_else(|error| {
+        refreshed.listed = Err(error);
+        refreshed.is_whole = false;
+        BTreeSet::new()
+    });
+    let new = listed.difference(&known).copied();
+    let mut fetching = stream::iter(new)
+        .map(|hash| {
+            let recorded = &recorded;
+            async move { (hash, recorded.certificate(&hash).await) }
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((hash, outcome)) = fetching.next().await {
+        match outcome.map(|certificate| Authority::read(&certificate)) {
+            Ok(Some(authority)) => refreshed.fetched.push(authority),
+            Ok(None) => refreshed
+                .failed
+                .push((hash, "it is no certificate of a CA".to_owned())),
+            Err(error) => {
+                refreshed.failed.push((hash, error.to_string()));
+                refreshed.is_whole = false;
+            }
+        }
+    }
+    drop(fetching);
+    let fetched = refreshed.fetched.iter().map(|authority| authority.hash);
+    let all: Vec<_> = known.iter().copied().chain(fetched).collect();
+    // The list is a hint of one node; the client checks the chain, and knows of what was revoked before.
+    let mut asking = stream::iter(all)
+        .map(|hash| {
+            let client = &client;
+            async move { (hash, client.status(&hash).await) }
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((hash, outcome)) = asking.next().await {
+        match outcome {
+            Ok(answer) => refreshed
+                .statuses
+                .push((hash, answer.status, answer.height)),
+            Err(error) => {
+                tracing::debug!(authority = %hash, %error, "no word of the ledger on an authority");
+                refreshed.is_whole = false;
+            }
+        }
+    }
+    drop(asking);
+    refreshed
+}
+
+/// What the ledger and the daemon are known to hold.
+struct Provision<'a> {
+    config: &'a SyncConfig,
+    metrics: &'a ViciMetrics,
+    authorities: Authorities,
+    /// Whether the ledger's authorities were listed once: before that, nothing is taken from the daemon.
+    is_listed: bool,
+    connection: Option<Connection>,
+    /// The daemon's authorities that have a name of ours; none while that is not known.
+    loaded: Option<BTreeSet<CertificateHash>>,
+    /// Those that the daemon did not take, or did not let go, and when that is tried again.
+    refused: BTreeMap<CertificateHash, Instant>,
+    /// What was said of failures, so that it is said once.
+    told: BTreeMap<CertificateHash, String>,
+    told_list: Option<RecordedError>,
+    /// Until when nothing is taken away: that empties the daemon's memory of certificates, and a session that begins
+    /// looks there for who is in.
+    settled_at: Instant,
+    is_told: bool,
+}
+
+impl<'a> Provision<'a> {
+    fn new(config: &'a SyncConfig, metrics: &'a ViciMetrics) -> Self {
+        Self {
+            config,
+            metrics,
+            authorities: Authorities::new(),
+            is_listed: false,
+            connection: None,
+            loaded: config.dry_run.then(BTreeSet::new),
+            refused: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_list: None,
+            settled_at: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    /// Takes over what the ledger said. Says whether it was all.
+    fn take(&mut self, refreshed: Refreshed) -> bool {
+        match refreshed.listed {
+            Ok(()) => {
+                self.is_listed = true;
+                self.told_list = None;
+            }
+            Err(error) => {
+                if self.told_list.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "the ledger's authorities were not listed: those that the daemon has stay; trying again");
+                }
+                self.told_list = Some(error);
+            }
+        }
+        for (hash, error) in refreshed.failed {
+            if self.told.insert(hash, error.clone()).as_ref() != Some(&error) {
+                tracing::warn!(authority = %hash, error, "a recorded authority cannot be used");
+            }
+        }
+        for authority in refreshed.fetched {
+            self.told.remove(&authority.hash);
+            self.authorities.insert(authority);
+        }
+        for (hash, status, height) in refreshed.statuses {
+            self.authorities.judge(&hash, status, height, None);
+        }
+        refreshed.is_whole
+    }
+
+    /// Tells of the authorities, if anything is new.
+    fn tell(&self, tell: &watch::Sender<Authorities>) {
+        let authorities = &self.authorities;
+        tell.send_if_modified(|told| {
+            let is_new = told.version() != authorities.version();
+            if is_new {
+                *told = authorities.clone();
+            }
+            is_new
+        });
+    }
+
+    /// Looks what the daemon has: it may have been started again, and `swanctl --load-authorities` removes what is
+    /// not in its file.
+    async fn look(&mut self) {
+        if self.config.dry_run {
+            return;
+        }
+        let outcome = match &mut self.connection {
+            Some(connection) => names(connection).await,
+            None => match adopt(&self.config.socket, &self.config.authorities).await {
+                Ok((connection, loaded)) => {
+                    self.connection = Some(connection);
+                    self.refused.clear();
+                    self.settled_at = Instant::now() + SETTLE;
+                    Ok(loaded)
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match outcome {
+            Ok(loaded) => {
+                self.metrics
+                    .authorities
+                    .set(i64::try_from(loaded.len()).unwrap_or(i64::MAX));
+                self.loaded = Some(loaded);
+                self.is_told = false;
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn lost(&mut self, error: &ViciError) {
+        // The session tells of the daemon's absence; this is for what is only here.
+        if !self.is_told && !matches!(error, ViciError::Connect { .. } | ViciError::Closed) {
+            tracing::warn!(%error, "the daemon's authorities cannot be kept in step; trying again");
+            self.is_told = true;
+        }
+        self.connection = None;
+        self.loaded = None;
+    }
+
+    /// Has the daemon trust what is to be trusted and nothing else of ours. Says whether something was taken away
+    /// that peers came in by until now.
+    async fn align(&mut self) -> bool {
+        if !self.is_listed {
+            return false;
+        }
+        let Some(loaded) = self.loaded.clone() else {
+            return false;
+        };
+        let trusted: BTreeMap<_, _> = self
+            .authorities
+            .trusted(now())
+            .map(|authority| (authority.hash, Arc::clone(authority)))
+            .collect();
+        let instant = Instant::now();
+        self.refused.retain(|_, again| *again > instant);
+        let mut is_taken = false;
+        for hash in &loaded {
+            // Until the ledger says something, what it said before counts.
+            let is_kept = trusted.contains_key(hash) || self.authorities.is_unknown(hash);
+            if is_kept || self.refused.contains_key(hash) || instant < self.settled_at {
+                continue;
+            }
+            if self.change(hash, None).await {
+                self.authorities.trusted_until(hash, now());
+                is_taken = true;
+            }
+        }
+        for (hash, authority) in &trusted {
+            if !loaded.contains(hash) && !self.refused.contains_key(hash) {
+                self.change(hash, Some(authority)).await;
+            }
+        }
+        is_taken
+    }
+
+    /// Loads an authority, or unloads it. Says whether that was done.
+    async fn change(&mut self, hash: &CertificateHash, authority: Option<&Authority>) -> bool {
+        let change = if authority.is_some() {
+            "loaded"
+        } else {
+            "unloaded"
+        };
+        if !self.config.dry_run {
+            let Some(connection) = &mut self.connection else {
+                return false;
+            };
+            let outcome = match authority {
+                Some(authority) => load(connection, authority, &self.config.authorities).await,
+                None => unload(connection, hash).await,
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(error @ ViciError::Refused { .. }) => {
+                    tracing::error!(authority = %hash, %error, "an authority was not {change}");
+                    self.metrics.authorities_refused.inc();
+                    self.refused.insert(*hash, Instant::now() + REFUSED_AGAIN);
+                    return false;
+                }
+                Err(error) => {
+                    self.lost(&error);
+                    return false;
+                }
+            }
+        }
+        tracing::warn!(authority = %hash, dry_run = self.config.dry_run, "an authority was {change}");
+        self.metrics.authority_changed(change);
+        if let Some(loaded) = &mut self.loaded {
+            if authority.is_some() {
+                loaded.insert(*hash);
+            } else {
+                loaded.remove(hash);
+            }
+            self.metrics
+                .authorities
+                .set(i64::try_from(loaded.len()).unwrap_or(i64::MAX));
+        }
+        if authority.is_none() && !self.config.dry_run {
+            self.warn_if_still_trusted(hash).await;
+        }
+        true
+    }
+
+    /// The operator may have given the daemon the same certificate.
+    async fn warn_if_still_trusted(&mut self, hash: &CertificateHash) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let arguments = Section::new().with("type", "X509").with("flag", "CA");
+        let mut is_there = false;
+        let outcome = connection
+            .stream(
+                COMMAND_TIMEOUT,
+                "list-certs",
+                &arguments,
+                "list-cert",
+                |message| {
+                    let data = message.value("data");
+                    is_there |= data.is_some_and(|data| CertificateHash::of(data) == *hash);
+                },
+            )
+            .await;
+        match outcome {
+            Ok(()) if is_there => tracing::error!(
+                authority = %hash,
+                "the daemon trusts this authority by its own configuration, too: remove it there (x509ca, authorities), \
+                 or its devices come in again"
+            ),
+            Ok(()) => {}
+            Err(error) => self.lost(&error),
+        }
+    }
+}
+
+/// Connects, and takes over what an earlier run loaded; what has other URIs is unloaded.
+async fn adopt(
+    socket: &Path,
+    uris: &[String],
+) -> Result<(Connection, BTreeSet<CertificateHash>), ViciError> {
+    let mut connection = Connection::open(socket).await?;
+    let (mut loaded, mut others) = (BTreeSet::new(), Vec::new());
+    connection
+        .stream(
+            COMMAND_TIMEOUT,
+            "list-authorities",
+            &Section::new(),
+            "list-authority",
+            |message| {
+                for (name, section) in message.sections() {
+                    let Some(hash) = hash_of(name) else {
+                        continue;
+                    };
+                    if section
+                        .list("ocsp_uris")
+                        .eq(uris.iter().map(String::as_bytes))
+                    {
+                        loaded.insert(hash);
+                    } else {
+                        others.push(hash);
+                    }
+                }
+            },
+        )
+        .await?;
+    for hash in others {
+        unload(&mut connection, &hash).await?;
+    }
+    Ok((connection, loaded))
+}
+
+/// The authorities of ours that the daemon has.
+async fn names(connection: &mut Connection) -> Result<BTreeSet<CertificateHash>, ViciError> {
+    let answer = connection
+        .command("get-authorities", &Section::new(), |_, _| {})
+        .await?;
+    Ok(answer
+        .list("authorities")
+        .filter_map(|name| hash_of(core::str::from_utf8(name).ok()?))
+        .collect())
+}
+
+async fn load(
+    connection: &mut Connection,
+    authority: &Authority,
+    uris: &[String],
+) -> Result<(), ViciError> {
+    let section = Section::new()
+        .with("cacert", &authority.certificate)
+        .with_list("ocsp_uris", uris);
+    let arguments = Section::new().with_section(&name_of(&authority.hash), section);
+    connection
+        .command("load-authority", &arguments, |_, _| {})
+        .await?;
+    Ok(())
+}
+
+async fn unload(connection: &mut Connection, hash: &CertificateHash) -> Result<(), ViciError> {
+    let arguments = Section::new().with("name", name_of(hash));
+    connection
+        .command("unload-authority", &arguments, |_, _| {})
+        .await?;
+    Ok(())
+}
+
+fn name_of(hash: &CertificateHash) -> String {
+    format!("{PREFIX}{hash}")
+}
+
+fn hash_of(name: &str) -> Option<CertificateHash> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// How the names of our authorities begin; the certificate's hash follows.
+const PREFIX: &str = "ledgate-";
+
+/// How often the daemon's authorities are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after connecting nothing is taken away.
+const SETTLE: Duration = Duration::from_millis(700);
+
+/// How long changes are gathered before the ledger's authorities are listed.
+const GATHER: Duration = Duration::from_millis(300);
+
+/// How often they are listed in any case: expiry raises no event.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+/// How soon they are listed again after that failed.
+const REFRESH_AGAIN: Duration = Duration::from_secs(1);
+
+/// While they are being listed, only a change asks for the next time.
+const FAR: Duration = Duration::from_secs(3_600);
+
+/// How soon the daemon is asked again for what it refused.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+
+/// The most questions to the ledger at one time.
+const AT_ONCE: usize = 32;
