@@ -38,6 +38,7 @@ pub(crate) enum Command {
 /// The gateway, and what makes a device trust it.
 #[derive(Args, Debug)]
 #[command(group(clap::ArgGroup::new("trust").required(true).multiple(true)))]
+#[command(group(clap::ArgGroup::new("staple").multiple(true)))]
 pub(crate) struct Gateway {
     /// Address or name of the gateway, with its IKE port if that is not 500.
     #[arg(long, value_name = "ADDRESS[:PORT]")]
@@ -57,6 +58,20 @@ pub(crate) struct Gateway {
     /// Trust whatever gateway answers. For closed test networks only.
     #[arg(long, group = "trust")]
     pub(crate) dangerous_any_gateway: bool,
+    /// Ask the gateway for an OCSP response about its certificate (RFC 4806), and refuse it if that is bad, over, or not
+    /// "good". FILE: the certificate of a responder that is trusted (PEM or DER); may be given several times.
+    #[arg(long, value_name = "FILE", group = "staple")]
+    pub(crate) ocsp_signer: Vec<PathBuf>,
+    /// The same, signed by the authority that issued the gateway's certificate or by a delegate of it. FILE: the
+    /// authority's certificate (PEM or DER); may be given several times.
+    #[arg(long, value_name = "FILE", group = "staple")]
+    pub(crate) gateway_issuer: Vec<PathBuf>,
+    /// Refuse a gateway that sends no OCSP response about its certificate.
+    #[arg(long, requires = "staple")]
+    pub(crate) require_staple: bool,
+    /// How much this machine's clock and the responder's may differ, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400), requires = "staple")]
+    pub(crate) clock_skew_s: u64,
     /// Networks behind the gateway that the device asks for (traffic selectors).
     #[arg(
         long,
@@ -246,6 +261,30 @@ mod tests {
             "--dangerous-any-gateway",
         ];
         assert!(Cli::try_parse_from(with).is_ok());
+    }
+
+    #[test]
+    fn a_response_is_required_only_of_somebody_who_is_believed() {
+        let line = |more: &[&'static str]| {
+            let all = [
+                "henb-sim",
+                "fleet",
+                "--gateway",
+                "192.0.2.1",
+                "--dangerous-any-gateway",
+            ];
+            Cli::try_parse_from(all.iter().chain(more)).is_ok()
+        };
+        assert!(!line(&["--require-staple"]));
+        assert!(!line(&["--clock-skew-s", "5"]));
+        assert!(line(&["--ocsp-signer", "a.pem", "--require-staple"]));
+        assert!(line(&["--gateway-issuer", "a.pem", "--clock-skew-s", "0"]));
+        assert!(line(&[
+            "--gateway-issuer",
+            "a.pem",
+            "--ocsp-signer",
+            "b.pem"
+        ]));
     }
 
     #[test]

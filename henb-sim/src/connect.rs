@@ -114,6 +114,7 @@ pub fn run(
             gateway: plan.gateway,
             sockets: 1,
             trust: plan.trust.clone(),
+            staple: plan.profile.staple.clone(),
         },
         profile::endpoint_config(),
     )?;

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use crate::shard::{DeviceEvent, DeviceId, GatewayTrust, Outbox, Shard};
+use crate::staple::StaplePolicy;
 
 /// Where a driver's devices connect to, and how.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct DriverConfig {
     pub sockets: usize,
     /// Which gateways to take for the right one.
     pub trust: GatewayTrust,
+    /// How an OCSP response about the gateway's certificate is judged, if it is.
+    pub staple: Option<Arc<StaplePolicy>>,
 }
 
 /// Devices with their sockets and their clock, on the caller's thread.
@@ -79,6 +82,7 @@ impl Driver {
             shard: Shard::new(
                 Endpoint::new(Arc::new(endpoint), None),
                 config.trust.clone(),
+                config.staple.clone(),
             ),
             next_socket: 0,
             receive_buffer: vec![0; 65_536],

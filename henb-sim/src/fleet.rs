@@ -220,6 +220,7 @@ impl<'a> Player<'a> {
             gateway: plan.gateway,
             sockets: plan.sockets,
             trust: plan.trust.clone(),
+            staple: plan.profile.staple.clone(),
         };
         let most_in_flight = match plan.pace {
             Pace::Open(_) => usize::MAX,

@@ -19,9 +19,11 @@ use henb_sim::enrolment::{self, DeviceIdentity};
 use henb_sim::fleet::{self, FleetPlan, Pace, Progress};
 use henb_sim::profile::DeviceProfile;
 use henb_sim::shard::GatewayTrust;
+use henb_sim::staple::StaplePolicy;
 use henb_sim::{credential, report};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::CertificateHash;
+use ocsp::TrustedSigner;
 
 use cli::{ArrivalKind, Cli, Command, Connect, Enrol, Fleet, Gateway};
 
@@ -65,7 +67,7 @@ fn connect_one(arguments: &Connect) -> Result<bool, Box<dyn Error>> {
     let plan = ConnectPlan {
         gateway: address(&arguments.gateway)?,
         trust: trust(&arguments.gateway)?,
-        profile: profile(&arguments.gateway, true),
+        profile: profile(&arguments.gateway, true)?,
         target: arguments.ping,
         count: (arguments.count > 0).then_some(arguments.count),
         interval: Duration::from_millis(arguments.interval_ms),
@@ -198,7 +200,7 @@ fn run_fleet(arguments: &Fleet) -> Result<bool, Box<dyn Error>> {
     let plan = FleetPlan {
         gateway: address(&arguments.gateway)?,
         trust: trust(&arguments.gateway)?,
-        profile: profile(&arguments.gateway, false),
+        profile: profile(&arguments.gateway, false)?,
         pace,
         pings: if arguments.ping.is_some() {
             arguments.pings
@@ -253,14 +255,37 @@ fn say(line: &str) -> io::Result<()> {
         .map_err(|e| io::Error::new(e.kind(), format!("standard output: {e}")))
 }
 
-fn profile(gateway: &Gateway, initial_contact: bool) -> DeviceProfile {
-    DeviceProfile {
+fn profile(gateway: &Gateway, initial_contact: bool) -> Result<DeviceProfile, Box<dyn Error>> {
+    Ok(DeviceProfile {
         gateway_identity: gateway.gateway_id.clone(),
         nat_port: gateway.nat_port,
         networks: gateway.remote_ts.clone(),
         patience: Duration::from_secs(gateway.patience_s),
         initial_contact,
+        staple: staple(gateway)?.map(Arc::new),
+    })
+}
+
+fn staple(gateway: &Gateway) -> Result<Option<StaplePolicy>, Box<dyn Error>> {
+    let mut signers = Vec::new();
+    for file in &gateway.ocsp_signer {
+        for certificate in credential::certificates(file)? {
+            let signer = TrustedSigner::new(&certificate)
+                .map_err(|error| format!("--ocsp-signer {}: {error}", file.display()))?;
+            signers.push(signer);
+        }
     }
+    let mut issuers = Vec::new();
+    for file in &gateway.gateway_issuer {
+        issuers.extend(credential::certificates(file)?);
+    }
+    if signers.is_empty() && issuers.is_empty() {
+        return Ok(None);
+    }
+    let skew = Duration::from_secs(gateway.clock_skew_s);
+    Ok(Some(
+        StaplePolicy::new(signers, issuers, skew).required(gateway.require_staple),
+    ))
 }
 
 fn trust(gateway: &Gateway) -> Result<GatewayTrust, Box<dyn Error>> {

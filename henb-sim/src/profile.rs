@@ -9,6 +9,7 @@ use ikev2::{Admission, ChildConfig, EndpointConfig, InitiatorConfig, RetransmitP
 use ipnet::Ipv4Net;
 
 use crate::enrolment::DeviceIdentity;
+use crate::staple::StaplePolicy;
 
 /// What all devices of a run have in common.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct DeviceProfile {
     pub patience: Duration,
     /// Whether to say that this is the device's only IKE SA (INITIAL_CONTACT).
     pub initial_contact: bool,
+    /// How an OCSP response about the gateway's certificate is asked for and judged (RFC 4806), if it is.
+    pub staple: Option<Arc<StaplePolicy>>,
 }
 
 impl DeviceProfile {
@@ -68,6 +71,10 @@ impl DeviceProfile {
             transmissions: transmissions_within(self.patience),
             ..RetransmitPolicy::default()
         });
+        let config = match &self.staple {
+            Some(staple) => config.request_ocsp(staple.request()),
+            None => config,
+        };
         Ok(Arc::new(match &self.gateway_identity {
             Some(name) => config.remote_identity(Identification::fqdn(name)),
             None => config,
@@ -94,7 +101,7 @@ pub struct ProfileError {
 
 /// The machine's wall clock.
 #[derive(Debug)]
-struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl TimeProvider for SystemClock {
     fn current_time(&self) -> Option<UnixTime> {

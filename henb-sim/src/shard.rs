@@ -15,6 +15,7 @@ use ikev2::{
 };
 use ledger::CertificateHash;
 
+use crate::staple::StaplePolicy;
 use crate::tunnel::Tunnel;
 
 /// Which gateways a device takes for its own.
@@ -92,7 +93,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    fn new(word: impl Into<String>, sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(word: impl Into<String>, sentence: impl Into<String>) -> Self {
         Self {
             word: word.into(),
             sentence: sentence.into(),
@@ -133,6 +134,7 @@ pub trait Outbox {
 pub struct Shard {
     endpoint: Endpoint,
     trust: GatewayTrust,
+    staple: Option<Arc<StaplePolicy>>,
     devices: Vec<Device>,
     by_handle: HashMap<SaHandle, DeviceId>,
     by_spi: HashMap<u32, DeviceId>,
@@ -144,10 +146,11 @@ pub struct Shard {
 
 impl Shard {
     /// A shard without devices, whose IKE SAs are the endpoint's.
-    pub fn new(endpoint: Endpoint, trust: GatewayTrust) -> Self {
+    pub fn new(endpoint: Endpoint, trust: GatewayTrust, staple: Option<Arc<StaplePolicy>>) -> Self {
         Self {
             endpoint,
             trust,
+            staple,
             devices: Vec::new(),
             by_handle: HashMap::new(),
             by_spi: HashMap::new(),
@@ -179,6 +182,7 @@ impl Shard {
                 sa,
                 intended,
                 inner: None,
+                denied: None,
             })),
             deadline: None,
             echo: None,
@@ -391,14 +395,27 @@ impl Shard {
         match event {
             Event::PeerPresented(peer) => {
                 let hash = CertificateHash::of(peer.end_entity().as_bytes());
-                let verdict = match &self.trust {
-                    GatewayTrust::DangerousAny => Verdict::Admit(Grant::default()),
-                    GatewayTrust::Pinned(pins) if pins.contains(&hash) => {
-                        Verdict::Admit(Grant::default())
+                let trusted = match &self.trust {
+                    GatewayTrust::DangerousAny => Ok(()),
+                    GatewayTrust::Pinned(pins) if pins.contains(&hash) => Ok(()),
+                    GatewayTrust::Pinned(_) => Err(Cause::new(
+                        "gateway-not-trusted",
+                        format!("the gateway's certificate {hash} is not the one that is pinned"),
+                    )),
+                };
+                let judged = trusted.and_then(|()| {
+                    let staple = self.staple.as_ref();
+                    staple.map_or(Ok(()), |staple| staple.judge(&peer))
+                });
+                let verdict = match judged {
+                    Ok(()) => Verdict::Admit(Grant::default()),
+                    Err(cause) => {
+                        let reason = DenyReason::policy(cause.sentence);
+                        if let State::Connecting(connecting) = &mut device.state {
+                            connecting.denied = Some(cause.word);
+                        }
+                        Verdict::Deny(reason)
                     }
-                    GatewayTrust::Pinned(_) => Verdict::Deny(DenyReason::policy(format!(
-                        "the gateway's certificate {hash} is not the one that is pinned"
-                    ))),
                 };
                 if let Some(sa) = device.state.sa() {
                     // The SA has just asked: it waits for nothing else.
@@ -420,6 +437,7 @@ impl Shard {
                     sa,
                     intended,
                     inner,
+                    denied: _,
                 } = *connecting;
                 match Tunnel::new(&child, inner) {
                     Ok(tunnel) => {
@@ -461,9 +479,14 @@ impl Shard {
                 }
             }
             Event::Lost(reason) => {
-                let cause = Cause::from(&reason);
+                let mut cause = Cause::from(&reason);
                 match std::mem::replace(&mut device.state, State::Over) {
-                    State::Connecting(connecting) => {
+                    State::Connecting(mut connecting) => {
+                        if let (LostReason::Denied(_), Some(word)) =
+                            (&reason, connecting.denied.take())
+                        {
+                            cause.word = word;
+                        }
                         self.refuse(id, cause);
                         self.leave_quietly(id, connecting.sa);
                     }
@@ -555,6 +578,8 @@ struct Connecting {
     sa: IkeSa,
     intended: Instant,
     inner: Option<Ipv4Addr>,
+    /// The word for why we did not take the gateway for ours.
+    denied: Option<String>,
 }
 
 #[derive(Debug)]

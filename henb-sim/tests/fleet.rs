@@ -18,6 +18,7 @@ use henb_sim::enrolment::{DeviceIdentity, KeyKind};
 use henb_sim::fleet::{self, FleetError, FleetPlan, Pace, Progress};
 use henb_sim::profile::DeviceProfile;
 use henb_sim::shard::GatewayTrust;
+use henb_sim::staple::StaplePolicy;
 use ikev2::auth::{Identification, Pkcs8Credential, ProfileVerifier, TimeProvider, UnixTime};
 use ikev2::crypto::RING;
 use ikev2::wire::TrafficSelector;
@@ -84,6 +85,7 @@ impl Gateway {
                 networks: vec!["10.99.0.0/24".parse().unwrap()],
                 patience: Duration::from_secs(1),
                 initial_contact: false,
+                staple: None,
             },
             pace: Pace::Open(Arrival::Burst),
             pings: 2,
@@ -390,6 +392,31 @@ fn a_gateway_with_another_certificate_is_not_trusted() {
     let report = run(&plan, &["good1.test"]).unwrap();
     assert_eq!(report.established, 0);
     assert_eq!(report.refused.get("gateway-not-trusted"), Some(&1));
+    gateway.stop();
+}
+
+#[test]
+fn a_required_response_that_does_not_come_is_the_reason_for_each_device() {
+    let gateway = Gateway::start();
+    let plan = |required| {
+        let plan = gateway.plan();
+        let signer = ocsp::TrustedSigner::new(&gateway.identity.chain[0]).unwrap();
+        let skew = Duration::from_secs(60);
+        let staple = StaplePolicy::new(vec![signer], Vec::new(), skew).required(required);
+        FleetPlan {
+            profile: DeviceProfile {
+                staple: Some(Arc::new(staple)),
+                ..plan.profile.clone()
+            },
+            ..plan
+        }
+    };
+    let names = ["good1.test", "good2.test", "good3.test"];
+    let report = run(&plan(true), &names).unwrap();
+    assert_eq!(report.established, 0);
+    assert_eq!(report.refused["staple-missing"], 3, "{report:?}");
+    // This gateway does not know RFC 4806, which is no fault.
+    assert!(run(&plan(false), &names).unwrap().all_well());
     gateway.stop();
 }
 

@@ -12,7 +12,7 @@ ledger() {
   in_segw ledger-node "$@" --node http://127.0.0.1:9470 --member lab --key "$WORK/ledger-dir/lab.key"
 }
 
-# segw_start BACKEND(tun|inprocess)      SEGW_LISTEN: a further line for [listen]
+# segw_start BACKEND(tun|inprocess)      SEGW_LISTEN: a further line for [listen]; SEGW_MORE: further sections
 segw_start() {
   cat >segw.toml <<TOML
 [listen]
@@ -44,6 +44,8 @@ listen = "127.0.0.1:9471"
 
 [control]
 socket = "segw.sock"
+
+${SEGW_MORE:-}
 TOML
   start segw "$SEGW" segw-sim run --config "$WORK/segw.toml"
   until_true 10 segw-sim sas --control "$WORK/segw.sock" || fail "segw-sim does not come up"

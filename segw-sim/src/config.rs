@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use esp::WindowSize;
+use hyper::Uri;
 use ipnet::{IpNet, Ipv4Net};
 use ledger::ChainId;
+use ocsp::HashAlgorithm;
 use settings::{SourceText, read_text};
 
 pub use settings::ConfigError;
@@ -26,6 +28,8 @@ pub struct Config {
     pub identity: IdentityFiles,
     /// Where the status of a certificate is asked for, and how long an answer is used.
     pub ledger: LedgerPolicy,
+    /// Where the response that is stapled to the gateway's certificate comes from; none is stapled if none.
+    pub ocsp: Option<OcspPolicy>,
     /// Inner addresses for the peers.
     pub pool: PoolConfig,
     /// What the tunnels reach.
@@ -86,6 +90,26 @@ pub struct LedgerPolicy {
     pub cache: usize,
     /// How long a good answer outlives its time while no node can be asked. None refuses at once.
     pub stale_grace: Option<Duration>,
+}
+
+/// `[ocsp]`.
+#[derive(Clone, Debug)]
+pub struct OcspPolicy {
+    /// The responder's URL, `http`.
+    pub responder: Uri,
+    /// Certificates of responders that are trusted by themselves. None: the issuer of the gateway's certificate and its
+    /// delegates are.
+    pub signer: Option<PathBuf>,
+    /// The certificate that issued the gateway's. None: it is in `identity.certificate`, or that one is self-signed.
+    pub issuer: Option<PathBuf>,
+    /// What the CertID is made with.
+    pub hash: HashAlgorithm,
+    /// Whether each request has a nonce, which must come back.
+    pub nonce: bool,
+    /// How long the responder may take.
+    pub timeout: Duration,
+    /// How soon it is asked again after it gave no usable answer.
+    pub retry: Duration,
 }
 
 /// `[pool]`.

@@ -239,6 +239,7 @@ fn config(devices: u32) -> Config {
             cache: sas,
             stale_grace: None,
         },
+        ocsp: None,
         pool: PoolConfig {
             network: POOL,
             dns: vec![CORE],

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use esp::InnerNetwork;
 use esp::inprocess::CoreNetwork;
 use esp::userspace::{Tun, TunConfig, TunError};
-use ikev2::auth::{LocalCredential, ProfileVerifier, TimeProvider, UnixTime};
+use ikev2::auth::{LocalCredential, ProfileVerifier, StapledCredential, TimeProvider, UnixTime};
 use ikev2::crypto::RING;
 use ikev2::wire::TrafficSelector;
 use ikev2::{Admission, ChildConfig, EndpointConfig, Lifetimes, Limits, ResponderConfig};
@@ -32,6 +32,7 @@ use crate::metrics::{Metrics, Snapshot};
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::shard::{Shard, ShardConfig, Shared};
+use crate::staple::{Inquirer, Keeper, StaplingError};
 use crate::{http, lease};
 
 /// A running gateway. [`Gateway::stop`] ends it; dropping it just leaves.
@@ -94,6 +95,13 @@ impl Gateway {
             dns: config.pool.dns.clone(),
             mailboxes,
         });
+        let (credential, stapling) = stapled(config, credential)?;
+        let stapling = stapling.map(|(inquirer, credential)| {
+            let mut keeper = Keeper::new(inquirer, credential, Arc::clone(&shared));
+            // Before the first device asks; without an answer it goes on all the same.
+            let next = runtime.block_on(keeper.refresh());
+            (keeper, next)
+        });
         let responder = Arc::new(responder_config(config, credential)?);
         let (report, ended) = channel();
         let mut ready = Vec::new();
@@ -131,6 +139,9 @@ impl Gateway {
             client.clone(),
             config.ledger.ttl,
         )));
+        if let Some((keeper, next)) = stapling {
+            tasks.push(runtime.spawn(keeper.keep(next, client.subscribe())));
+        }
         if let Some(listener) = metrics_listener {
             tasks.push(runtime.spawn(http::serve(listener, Arc::clone(&shared))));
         }
@@ -333,6 +344,30 @@ fn networks(config: &Config) -> Result<Vec<Box<dyn InnerNetwork>>, StartError> {
     }
 }
 
+/// The credential, with room for a staple if one is configured, and who fills it.
+#[expect(
+    clippy::type_complexity,
+    reason = "two things that belong together, for two callers below"
+)]
+fn stapled(
+    config: &Config,
+    credential: Arc<dyn LocalCredential>,
+) -> Result<
+    (
+        Arc<dyn LocalCredential>,
+        Option<(Inquirer, Arc<StapledCredential>)>,
+    ),
+    StartError,
+> {
+    let Some(policy) = &config.ocsp else {
+        return Ok((credential, None));
+    };
+    let inquirer = Inquirer::load(policy, credential.chain())?;
+    let stapled = Arc::new(StapledCredential::new(credential));
+    let credential: Arc<dyn LocalCredential> = Arc::clone(&stapled) as _;
+    Ok((credential, Some((inquirer, stapled))))
+}
+
 fn client_config(config: &Config) -> ClientConfig {
     let ledger = &config.ledger;
     ClientConfig {
@@ -424,6 +459,7 @@ impl TimeProvider for SystemTimeProvider {
 /// The same [`StartError`].
 pub fn check(config: &Config, credential: Arc<dyn LocalCredential>) -> Result<(), StartError> {
     client_config(config).check().map_err(StartError::Client)?;
+    let (credential, _) = stapled(config, credential)?;
     responder_config(config, credential)?;
     for number in 0..config.listen.workers {
         endpoint_config(config, number, config.listen.nat_port)?;
@@ -462,6 +498,9 @@ pub enum StartError {
     /// No runtime for the ledger client.
     #[error("no threads for the ledger client: {0}")]
     Runtime(io::Error),
+    /// What is stapled cannot be asked for.
+    #[error(transparent)]
+    Ocsp(#[from] StaplingError),
     /// The TUN device cannot be had.
     #[error("[esp]: {0}")]
     Tun(#[from] TunError),

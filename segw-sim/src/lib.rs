@@ -12,10 +12,11 @@
 //! | [`driver`] | the only place with UDP sockets: one event loop for each worker |
 //! | [`shard`] | one worker's IKE SAs, without sockets or clock |
 //! | [`admission`], [`lease`] | the ledger's answer lets in; its changes end what it let in |
+//! | [`staple`] | the OCSP response beside the gateway's own certificate (RFC 4806) |
 //! | [`registry`], [`pool`] | what the shards share: live IKE SAs, inner addresses |
 //! | [`children`] | child SAs become ESP SAs before an inner network |
 //! | [`demo`] | the quick start: ledger, gateway and devices in one process |
-//! | [`control`], [`metrics`], [`http`], [`log`] | for those who run it |
+//! | [`control`], [`metrics`], [`http`] | for those who run it |
 //!
 //! What it does **not** do: ESP outside of UDP (peers are told that there is a NAT, so that they use
 //! port 4500), more than one address to listen on, IPv6 inner addresses, rekeying, and high
@@ -38,3 +39,4 @@ pub mod outbox;
 pub mod pool;
 pub mod registry;
 pub mod shard;
+pub mod staple;

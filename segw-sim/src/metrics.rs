@@ -49,6 +49,9 @@ pub struct Metrics {
     pub esp_out_bytes: Counter,
     /// ESP packets sealed.
     pub esp_out_packets: Counter,
+    ocsp_fetches: Family<ByResult, Counter>,
+    ocsp_staple_expiry: Gauge,
+    ocsp_staple_revoked: Gauge,
     refused: Family<ByReason, Counter>,
     closed: Family<ByReason, Counter>,
     esp_dropped: Family<ByCause, Counter>,
@@ -63,6 +66,11 @@ struct ByReason {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ByCause {
     cause: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByResult {
+    result: &'static str,
 }
 
 impl Metrics {
@@ -112,6 +120,22 @@ impl Metrics {
         let esp_in_packets = counter(r, "esp_in_packets", "ESP packets opened");
         let esp_out_bytes = counter(r, "esp_out_bytes", "Inner octets sent through tunnels");
         let esp_out_packets = counter(r, "esp_out_packets", "ESP packets sealed");
+        let ocsp_fetches = Family::<ByResult, Counter>::default();
+        r.register(
+            "ocsp_fetches",
+            "Responses asked for about our certificate, by what came of it",
+            ocsp_fetches.clone(),
+        );
+        let ocsp_staple_expiry = gauge(
+            r,
+            "ocsp_staple_expiry_timestamp_seconds",
+            "nextUpdate of the stapled response, Unix time; 0 while none is stapled",
+        );
+        let ocsp_staple_revoked = gauge(
+            r,
+            "ocsp_staple_revoked",
+            "1 while the responder says that our certificate is revoked",
+        );
         let refused = Family::<ByReason, Counter>::default();
         r.register(
             "handshakes_refused",
@@ -154,6 +178,9 @@ impl Metrics {
             esp_in_packets,
             esp_out_bytes,
             esp_out_packets,
+            ocsp_fetches,
+            ocsp_staple_expiry,
+            ocsp_staple_revoked,
             refused,
             closed,
             esp_dropped,
@@ -168,6 +195,19 @@ impl Metrics {
                 reason: refusal.label(),
             })
             .inc();
+    }
+
+    /// Counts a response asked for about our certificate: `good`, `revoked`, `unknown`, `failed` (none came) or
+    /// `refused` (not to be believed).
+    pub fn ocsp_fetched(&self, result: &'static str) {
+        self.ocsp_fetches.get_or_create(&ByResult { result }).inc();
+    }
+
+    /// Shows what is stapled: until when (Unix time), and whether it says revoked.
+    pub fn ocsp_staple(&self, until: Option<u64>, revoked: bool) {
+        let until = until.and_then(|until| i64::try_from(until).ok());
+        self.ocsp_staple_expiry.set(until.unwrap_or_default());
+        self.ocsp_staple_revoked.set(i64::from(revoked));
     }
 
     /// Counts an established IKE SA that ended.

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use esp::WindowSize;
+use hyper::Uri;
 use ipnet::Ipv4Net;
+use ocsp::HashAlgorithm;
 use serde::Deserialize;
 use settings::SourceText;
 
 use super::{
     Backend, ChildPolicy, Config, ConfigError, EspConfig, IdentityFiles, IkePolicy, LedgerPolicy,
-    Limits, Listen, MAX_WORKERS, MIN_POOL_PREFIX, PoolConfig, default_workers,
+    Limits, Listen, MAX_WORKERS, MIN_POOL_PREFIX, OcspPolicy, PoolConfig, default_workers,
 };
 
 #[derive(Deserialize)]
@@ -20,6 +22,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     identity: RawIdentity,
     ledger: RawLedger,
+    ocsp: Option<RawOcsp>,
     pool: RawPool,
     child: RawChild,
     #[serde(default)]
@@ -67,6 +70,30 @@ struct RawLedger {
     #[serde(default = "default_cache")]
     cache: usize,
     stale_grace_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOcsp {
+    responder: String,
+    signer: Option<PathBuf>,
+    issuer: Option<PathBuf>,
+    #[serde(default)]
+    hash: RawHash,
+    #[serde(default)]
+    nonce: bool,
+    #[serde(default = "default_ocsp_timeout")]
+    timeout_ms: u64,
+    #[serde(default = "default_ocsp_retry")]
+    retry_s: u64,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawHash {
+    Sha1,
+    #[default]
+    Sha256,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +212,14 @@ fn default_cache() -> usize {
     100_000
 }
 
+fn default_ocsp_timeout() -> u64 {
+    2000
+}
+
+fn default_ocsp_retry() -> u64 {
+    5
+}
+
 fn default_hold() -> u64 {
     3600
 }
@@ -220,6 +255,10 @@ impl RawConfig {
                 key: folder.join(self.identity.key),
             },
             ledger: self.ledger.check(source)?,
+            ocsp: match self.ocsp {
+                Some(ocsp) => Some(ocsp.check(source, folder)?),
+                None => None,
+            },
             pool: self.pool.check(source)?,
             child,
             esp,
@@ -320,6 +359,34 @@ impl RawLedger {
             )?),
             cache: source.at_least(&["ledger", "cache"], self.cache, 2)?,
             stale_grace: self.stale_grace_s.map(Duration::from_secs),
+        })
+    }
+}
+
+impl RawOcsp {
+    fn check(self, source: &SourceText<'_>, folder: &Path) -> Result<OcspPolicy, ConfigError> {
+        let at = ["ocsp", "responder"];
+        let expected = "the responder's URL, as in \"http://127.0.0.1:8888/\"";
+        let responder: Uri = source.parse(&at, &self.responder, expected)?;
+        if responder.scheme_str() != Some("http") || responder.host().is_none() {
+            let found = self.responder;
+            return Err(source.error(&at, format!("\"{found}\" was found, expected {expected}: responses are signed, so HTTP without TLS will do")));
+        }
+        Ok(OcspPolicy {
+            responder,
+            signer: self.signer.map(|file| folder.join(file)),
+            issuer: self.issuer.map(|file| folder.join(file)),
+            hash: match self.hash {
+                RawHash::Sha1 => HashAlgorithm::Sha1,
+                RawHash::Sha256 => HashAlgorithm::Sha256,
+            },
+            nonce: self.nonce,
+            timeout: Duration::from_millis(source.at_least(
+                &["ocsp", "timeout_ms"],
+                self.timeout_ms,
+                10,
+            )?),
+            retry: Duration::from_secs(source.at_least(&["ocsp", "retry_s"], self.retry_s, 1)?),
         })
     }
 }

@@ -211,6 +211,31 @@ fn each_wrong_field_is_named_with_its_line_and_what_was_expected() {
             &[":25", "metrics.listen", "127.0.0.1:9471"],
         ),
         ("socket = \"segw.sock\"\n", "", &["missing field `socket`"]),
+        (
+            "[pool]",
+            "[ocsp]\nresponder = \"https://a/\"\n[pool]",
+            &[":13", "ocsp.responder", "http://127.0.0.1:8888/"],
+        ),
+        (
+            "[pool]",
+            "[ocsp]\nresponder = \"a b\"\n[pool]",
+            &[":13", "ocsp.responder", "\"a b\"", "URL"],
+        ),
+        (
+            "[pool]",
+            "[ocsp]\nresponder = \"http://a/\"\nhash = \"md5\"\n[pool]",
+            &[":14", "ocsp.hash", "`sha1`", "`sha256`"],
+        ),
+        (
+            "[pool]",
+            "[ocsp]\nresponder = \"http://a/\"\nretry_s = 0\n[pool]",
+            &[":14", "ocsp.retry_s", "at least 1"],
+        ),
+        (
+            "[pool]",
+            "[ocsp]\nresponder = \"http://a/\"\ntimeout_ms = 1\n[pool]",
+            &[":14", "ocsp.timeout_ms", "at least 10"],
+        ),
         ("[control]", "[controls]", &["unknown field `controls`"]),
         ("[listen]", "[listen", &["segw.toml:1"]),
     ];

@@ -42,6 +42,7 @@ impl Devices {
                 .unwrap_or(MAX_SOCKETS)
                 .clamp(1, MAX_SOCKETS),
             trust,
+            staple: None,
         };
         Ok(Self {
             driver: Driver::new(&config, profile::endpoint_config())?,
@@ -51,6 +52,7 @@ impl Devices {
                 networks: vec![CORE_NETWORK],
                 patience: WITHIN,
                 initial_contact: false,
+                staple: None,
             },
         })
     }

@@ -60,7 +60,7 @@ impl Ledger {
     }
 }
 
-struct Scripted(Arc<Ledger>);
+pub(crate) struct Scripted(pub(crate) Arc<Ledger>);
 
 impl Source for Scripted {
     fn name(&self) -> &str {

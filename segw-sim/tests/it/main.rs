@@ -7,3 +7,4 @@ mod hostile;
 mod lab;
 mod nodes;
 mod shard;
+mod staple;
