@@ -3,6 +3,7 @@ BRIDGE_MORE='
 [limits]
 head_s = 2
 body_s = 1'
+BRIDGE_LIFETIME=60
 ocsp_stage
 kind='Content-Type: application/ocsp-request'
 post() { in_segw curl -sS --max-time 10 -H "$kind" --data-binary "@$1" "${@:2}" "$OCSP"; }
@@ -55,7 +56,8 @@ moment() { date -u -d "$(sed -nE "s/^ *$1: //p" judged.out | head -n 1)" '+%a, %
 [ "$(field expires)" = "$(moment 'Next Update')" ] || { cat head; fail "Expires is not nextUpdate"; }
 [ -n "$(field date)" ] || { cat head; fail "Date"; }
 age=$(field cache-control | sed -nE 's/.*max-age=([0-9]+).*/\1/p')
-[ $(($(date -d "$(field expires)" +%s) - $(date -d "$(field date)" +%s))) -ge "${age:-99}" ] || { cat head; fail "max-age goes past nextUpdate"; }
+left=$(($(date -d "$(field expires)" +%s) - $(date -d "$(field date)" +%s)))
+[ "${age:-0}" -ge 30 ] && [ "$age" -le "$left" ] && [ "$left" -le 60 ] || { cat head; fail "max-age is not what is left until nextUpdate"; }
 for word in public no-transform must-revalidate; do
   field cache-control | grep -qw -- "$word" || { cat head; fail "Cache-Control without $word"; }
 done
@@ -67,13 +69,12 @@ malformed "a request that is cut off"
 [ "$(field cache-control)" = no-store ] || { cat head; fail "an error may be stored"; }
 
 step "304, HEAD"
-# The answer lives for two seconds only: fetched anew, then asked about at once.
 conditional() { # HEADER-NAME-TO-SEND HEADER-TO-TAKE-IT-FROM
   in_segw curl -sS -D head -o got.ors "$OCSP$valid" || return 1
   [ "$(in_segw curl -sS -o body -w '%{http_code} %{size_download}' -H "$1: $(field "$2")" "$OCSP$valid")" = '304 0' ]
 }
-until_true 3 conditional If-None-Match etag || fail "no 304 on If-None-Match"
-until_true 3 conditional If-Modified-Since last-modified || fail "no 304 on If-Modified-Since"
+conditional If-None-Match etag || fail "no 304 on If-None-Match"
+conditional If-Modified-Since last-modified || fail "no 304 on If-Modified-Since"
 expect 200 -H 'If-None-Match: "abc"' "$OCSP$valid"
 expect 200 -H 'If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$OCSP$valid"
 [ "$(in_segw curl -sS --head -o head -w '%{http_code} %{size_download}' "$OCSP$valid")" = '200 0' ] || fail "HEAD"
