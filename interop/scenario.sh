@@ -17,7 +17,10 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-fail() { echo "FAILED: $*"; exit 1; }
+failed=
+fail() { failed=yes; echo "FAILED: $*"; exit 1; }
+# A scenario that ends otherwise says so.
+trap 'code=$?; [ "$code" -eq 0 ] || [ -n "$failed" ] || echo "FAILED: exit code $code, from its last command or as bash says above"' EXIT
 step() { echo "== $*"; }
 # until_true SECONDS COMMAND...: tries ten times a second.
 until_true() {
