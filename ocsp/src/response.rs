@@ -436,3 +436,6 @@ fn known_or_ignorable(
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
