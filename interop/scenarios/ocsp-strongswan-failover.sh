@@ -47,6 +47,16 @@ took answered_by "$second_metrics" let_in henb1 "the second bridge vouches for i
 [ "$tenths" -ge 29 ] && [ "$tenths" -lt 60 ] || fail "it took $tenths tenths of a second"
 kill -CONT "$(cat bridge.pid)"
 
+
+step "nothing comes from the first one's host: the same"
+ip -n "$SEGW" neigh replace 192.0.2.9 lladdr 02:00:00:00:00:09 dev veth0 # nobody has that address
+sed -i "s#^    ocsp_uris = [^,]*,#    ocsp_uris = http://192.0.2.9:8888/,#" segw/swanctl/swanctl.conf
+vici segw --load-authorities || fail "load-authorities"
+took answered_by "$second_metrics" let_in henb1 "the second bridge vouches for it" 'certificate status is good'
+[ "$tenths" -ge 29 ] && [ "$tenths" -lt 60 ] || fail "it took $tenths tenths of a second"
+sed -i "s#^    ocsp_uris = [^,]*,#    ocsp_uris = $OCSP,#" segw/swanctl/swanctl.conf
+vici segw --load-authorities || fail "load-authorities"
+
 step "the first is killed: the second is asked at once"
 stop bridge KILL
 took answered_by "$second_metrics" let_in henb1 "the second bridge vouches for it" 'certificate status is good'

@@ -1,4 +1,4 @@
-# why not to pin: strongSwan lets a pinned self-signed device in under strict, revoked on the ledger, and never asks the bridge
+# why not to pin: strongSwan lets a revoked, pinned self-signed device in under strict without asking; vici-sync closes it
 vendor_ca vendor
 issued_by vendor segw 0x1001
 self_signed henb1
@@ -28,3 +28,12 @@ vici segw --load-all --noprompt || fail "load-all"
 let_in henb1 "it is named in remote.certs"
 if log_has segw/charon.log 'checking certificate status|requesting ocsp'; then fail "charon asked for the status: the manual says that it does not"; fi
 [ "$(asked)" = "$before" ] || fail "somebody asked the bridge"
+
+step "vici-sync closes the tunnel each time that it comes up"
+start sync "$SEGW" ocsp-bridge vici-sync --vici "unix://$WORK/segw/charon.vici" --config bridge/bridge.toml
+until_true 10 log_has sync.log 'connected to the IKE daemon' || fail "vici-sync does not connect"
+strongswan_devices henb1
+for _ in 1 2; do
+  connect henb1 || { cat henb1.out; fail "not let in any more"; }
+  until_true 2 gone henb1 || { cat sync.log; fail "still connected after two seconds"; }
+done
