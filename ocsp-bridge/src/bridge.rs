@@ -15,11 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, SignerFiles};
+use crate::config::{Config, KeyPlace, SignerFiles, TokenKey};
 use crate::http::{self, Readiness, Service};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
+#[cfg(feature = "pkcs11")]
+use crate::signer::pkcs11::Pkcs11Key;
 use crate::signer::{Signer, SignerError};
 use crate::signers::Signers;
 use settings::credential::{CredentialFileError, read_certificates, read_key};
@@ -118,6 +120,7 @@ impl Bridge {
                 until(stopped.clone()),
             ));
         }
+        tasks.spawn(check_keys(Arc::clone(&responder), stopped.clone()));
         tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {
             addresses,
@@ -205,7 +208,7 @@ pub fn load_signers(config: &Config, now: UnixTime) -> Result<Signers, StartErro
             .add_delegate(&issuer, signer)
             .map_err(|error| StartError::Signer {
                 certificate: delegate.signer.certificate.clone(),
-                key: delegate.signer.key.clone(),
+                key: Box::new(delegate.signer.key.clone()),
                 error,
             })?;
     }
@@ -214,12 +217,34 @@ pub fn load_signers(config: &Config, now: UnixTime) -> Result<Signers, StartErro
 
 fn load_signer(files: &SignerFiles, now: UnixTime) -> Result<Signer, StartError> {
     let certificate = first_certificate(&files.certificate)?;
-    let key = read_key(&files.key)?;
-    Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(|error| StartError::Signer {
+    let bad = |error| StartError::Signer {
         certificate: files.certificate.clone(),
-        key: files.key.clone(),
+        key: Box::new(files.key.clone()),
         error,
-    })
+    };
+    match &files.key {
+        KeyPlace::File(path) => {
+            let key = read_key(path)?;
+            Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(bad)
+        }
+        KeyPlace::Token(place) => token_signer(place, now, &certificate).map_err(bad),
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+fn token_signer(
+    place: &TokenKey,
+    now: UnixTime,
+    certificate: &[u8],
+) -> Result<Signer, SignerError> {
+    let key = Pkcs11Key::for_certificate(place, certificate)?;
+    Signer::new(now, Box::new(key), certificate)
+}
+
+/// The configuration's check says which build is needed before it comes to this.
+#[cfg(not(feature = "pkcs11"))]
+fn token_signer(_: &TokenKey, _: UnixTime, _: &[u8]) -> Result<Signer, SignerError> {
+    Err(SignerError::NoPkcs11)
 }
 
 fn first_certificate(path: &std::path::Path) -> Result<Vec<u8>, StartError> {
@@ -296,10 +321,8 @@ fn readiness(
             problems
                 .push("the ledger is out of reach: no node's stream of events is up".to_owned());
         }
-        if !responder.is_able_to_sign(wall_clock()) {
-            problems
-                .push("a signer certificate is not valid now: renew it and send SIGHUP".to_owned());
-        }
+        let signers = responder.signer_problems(wall_clock());
+        problems.extend(signers.iter().map(ToString::to_string));
         problems
     })
 }
@@ -309,6 +332,23 @@ fn show_expiry(metrics: &Metrics, responder: &Responder) {
     metrics
         .signer_not_after
         .set(i64::try_from(not_after).unwrap_or(i64::MAX));
+}
+
+/// Tries the keys that are kept elsewhere, again and again.
+async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
+    let mut ticks = interval(KEY_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopped = until(stopped);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = stopped.as_mut() => return,
+            () = async {
+                ticks.tick().await;
+                responder.check_remote_keys().await;
+            } => {}
+        }
+    }
 }
 
 /// Says in the log, now and each day, that a signer comes to its end; each minute once it has.
@@ -372,12 +412,12 @@ pub enum StartError {
         error: io::Error,
     },
     /// Certificate and key cannot be used to sign with.
-    #[error("{} with {}: {error}", certificate.display(), key.display())]
+    #[error("{} with {key}: {error}", certificate.display())]
     Signer {
         /// The certificate's file.
         certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
+        /// Where the key is.
+        key: Box<KeyPlace>,
         /// What is wrong.
         error: SignerError,
     },
@@ -388,6 +428,9 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 /// How often it warns.
 const EXPIRY_WARNING_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// How often keys that are kept elsewhere are tried.
+const KEY_TICK: Duration = Duration::from_secs(5);
 
 /// How often the clock is looked at for that.
 const EXPIRY_TICK: Duration = Duration::from_secs(60);

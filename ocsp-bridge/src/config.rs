@@ -2,6 +2,7 @@
 //! what was expected.
 
 mod file;
+mod key_place;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use settings::{SourceText, read_text};
 pub use settings::ConfigError;
 
 use self::file::RawConfig;
+pub use self::key_place::{KeyPlace, KeySelector, TOKEN_SESSIONS, TokenKey};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
 use crate::translate::Policy;
@@ -53,8 +55,8 @@ pub struct Listen {
 pub struct SignerFiles {
     /// The signer's certificate, with its chain if it has one. PEM or DER.
     pub certificate: PathBuf,
-    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
-    pub key: PathBuf,
+    /// The private key.
+    pub key: KeyPlace,
 }
 
 /// `[[delegate]]`.
@@ -151,7 +153,7 @@ nodes = ["http://127.0.0.1:9470"]
         assert_eq!(config.listen.path, "");
         let signer = config.signer.unwrap();
         assert_eq!(signer.certificate, Path::new("conf/signer.pem"));
-        assert_eq!(signer.key, Path::new("/etc/ledgate/signer.key"));
+        assert_eq!(signer.key, KeyPlace::File("/etc/ledgate/signer.key".into()));
         assert_eq!(config.delegates, []);
         assert_eq!(config.policy, Policy::default());
         assert_eq!(config.limits, HttpLimits::default());
@@ -207,7 +209,10 @@ listen = "127.0.0.1:9472"
         .unwrap();
         assert_eq!(config.listen.path, "pki/ocsp");
         assert_eq!(config.delegates[0].issuer, Path::new("conf/vendor-ca.pem"));
-        assert_eq!(config.delegates[0].signer.key, Path::new("conf/d"));
+        assert_eq!(
+            config.delegates[0].signer.key,
+            KeyPlace::File("conf/d".into())
+        );
         assert_eq!(config.listen.addresses.len(), 2);
         assert_eq!(config.policy.lifetime, Duration::from_secs(30));
         assert_eq!(config.policy.nonce, NoncePolicy::Ignored);
@@ -328,7 +333,10 @@ listen = "127.0.0.1:9472"
             "{error}"
         );
         let error = parse(&GOOD.replace("key = \"/etc/ledgate/signer.key\"", "")).unwrap_err();
-        assert!(error.to_string().contains("missing field `key`"), "{error}");
+        assert!(
+            error.to_string().contains("signer.key: nothing was found"),
+            "{error}"
+        );
         let error = Config::read(Path::new("/nonexistent/bridge.toml")).unwrap_err();
         assert!(
             error

@@ -15,8 +15,8 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm, date_time_ymd,
 };
 use ring::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, UnparsedPublicKey,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use x509_cert::Certificate;
 use x509_cert::ext::Extensions;
@@ -276,9 +276,16 @@ fn verify(basic: &BasicOcspResponse) {
         "1.2.840.10045.4.3.2" => &ECDSA_P256_SHA256_ASN1,
         "1.2.840.10045.4.3.3" => &ECDSA_P384_SHA384_ASN1,
         "1.3.101.112" => &ED25519,
+        "1.2.840.113549.1.1.11" => &RSA_PKCS1_2048_8192_SHA256,
         other => panic!("algorithm {other}"),
     };
-    assert_eq!(basic.algorithm.parameters, None);
+    let is_rsa = basic
+        .algorithm
+        .oid
+        .to_string()
+        .starts_with("1.2.840.113549.");
+    let parameters = basic.algorithm.parameters.as_ref();
+    assert_eq!(parameters.map(|any| any.is_null()), is_rsa.then_some(true));
     let certificate = &basic.certs.as_ref().unwrap()[0];
     let key = certificate.tbs_certificate().subject_public_key_info();
     UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes())

@@ -44,7 +44,9 @@ pub use ocsp::{
     CertId, CertStatus, HashAlgorithm, Limits, Request, RequestError, ResponseStatus,
     SignatureAlgorithm, UnixTime,
 };
-pub use responder::{Counters, Responder};
+pub use responder::{Counters, Responder, SignerProblem};
+#[cfg(feature = "pkcs11")]
+pub use signer::pkcs11::{Pkcs11Error, Pkcs11Key};
 pub use signer::{SignError, Signer, SignerError, SigningCost, SigningKey};
 pub use signers::Signers;
 pub use source::{BoxFuture, Finding, LookUp, Source, Unavailable};

@@ -17,6 +17,7 @@ use ocsp::{
     CertId, CertStatus, Frame, Request, RequestError, ResponseStatus, SignatureAlgorithm, Single,
     UnixTime,
 };
+use thiserror::Error;
 
 use self::flights::Outcome;
 use self::look_up::LookingUp;
@@ -24,7 +25,7 @@ use self::settings::Settings;
 use self::tally::Tally;
 use crate::answer::{Answer, Origin};
 use crate::cache::{Content, Entry, Signed, Span};
-use crate::signer::{SignError, Signer};
+use crate::signer::{SignError, Signer, SigningCost};
 use crate::signers::{self, Signers};
 use crate::source::{Source, Unavailable};
 use crate::translate::{NoncePolicy, Policy};
@@ -106,12 +107,44 @@ impl Responder {
         }
     }
 
-    /// Whether at `now` there is a signer, and all of them can sign.
+    /// What keeps signers from signing at `now`; nothing, when there is a signer and all of them can sign.
     #[must_use]
-    pub fn is_able_to_sign(&self, now: UnixTime) -> bool {
+    pub fn signer_problems(&self, now: UnixTime) -> Vec<SignerProblem> {
         let settings = self.settings();
-        let mut signers = settings.signers.iter().peekable();
-        signers.peek().is_some() && signers.all(|signer| signer.is_usable(now))
+        let mut problems = Vec::new();
+        if settings.signers.iter().next().is_none() {
+            problems.push(SignerProblem::NoSigner);
+        }
+        if settings.signers.iter().any(|signer| !signer.is_usable(now)) {
+            problems.push(SignerProblem::Validity);
+        }
+        if settings.signers.iter().any(|signer| !signer.is_available()) {
+            problems.push(SignerProblem::Unavailable);
+        }
+        problems
+    }
+
+    /// Tries the keys that are kept elsewhere: one that was lost and is back signs again, and one that is lost is found
+    /// out before a relying party asks. It ends when all of them have answered.
+    ///
+    /// It needs a Tokio runtime.
+    pub async fn check_remote_keys(&self) {
+        let settings = self.settings();
+        for signer in settings.signers.iter() {
+            if !matches!(signer.cost(), SigningCost::Remote { .. }) {
+                continue;
+            }
+            let Some(queue) = settings.queues.of(signer) else {
+                continue;
+            };
+            let key = Arc::clone(signer);
+            match queue.run(move || key.check()).await {
+                Ok(()) => self.note_able(),
+                // One that is busy is there.
+                Err(SignError::Busy) => {}
+                Err(error) => self.note_unable(&error),
+            }
+        }
     }
 
     /// The time at which the first of the signers expires.
@@ -329,22 +362,34 @@ impl Responder {
 
     fn note_signed(&self) {
         Tally::add(&self.tally.signed);
+        self.note_able();
+    }
+
+    fn note_able(&self) {
         if !self.signs.load(Ordering::Relaxed) && !self.signs.swap(true, Ordering::Relaxed) {
             tracing::info!("responses are signed again");
         }
     }
 
     fn not_signed(&self, error: &SignError) -> Answer {
-        if *error == SignError::Busy {
-            Tally::add(&self.tally.signatures_shed);
-            return Answer::error(ResponseStatus::TryLater);
-        }
+        let status = match error {
+            SignError::Busy => {
+                Tally::add(&self.tally.signatures_shed);
+                return Answer::error(ResponseStatus::TryLater);
+            }
+            SignError::Unavailable(_) => ResponseStatus::TryLater,
+            _ => ResponseStatus::InternalError,
+        };
+        self.note_unable(error);
+        Answer::error(status)
+    }
+
+    fn note_unable(&self, error: &SignError) {
         if self.signs.swap(false, Ordering::Relaxed) {
             tracing::error!(%error, "no response can be signed");
         } else {
             tracing::debug!(%error, "no response can be signed");
         }
-        Answer::error(ResponseStatus::InternalError)
     }
 }
 
@@ -356,6 +401,20 @@ impl fmt::Debug for Responder {
             .field("signers", &settings.signers)
             .finish_non_exhaustive()
     }
+}
+
+/// What keeps signers from signing.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum SignerProblem {
+    /// There is none.
+    #[error("there is no signer")]
+    NoSigner,
+    /// A key that is kept elsewhere cannot be used now.
+    #[error("a signer's key cannot be used now: the log says why")]
+    Unavailable,
+    /// A certificate has expired, or is not valid yet.
+    #[error("a signer certificate is not valid now: renew it and send SIGHUP")]
+    Validity,
 }
 
 enum Prepared<'a> {

@@ -1,5 +1,7 @@
 //! A key that signs responses, and its certificate.
 
+#[cfg(feature = "pkcs11")]
+pub(crate) mod pkcs11;
 mod pkcs8;
 
 use std::fmt;
@@ -106,6 +108,21 @@ impl Signer {
         self.key.algorithms()
     }
 
+    /// Whether its key can be used as far as is known: the last attempt did not fail.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.key.is_available()
+    }
+
+    /// Tries whether its key can be used now. It may block for as long as a signature takes.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`], as for a signature.
+    pub fn check(&self) -> Result<(), SignError> {
+        self.key.check()
+    }
+
     /// What a signature costs.
     #[must_use]
     pub fn cost(&self) -> SigningCost {
@@ -180,12 +197,26 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
     /// What a signature costs; always the same.
     fn cost(&self) -> SigningCost;
 
+    /// Whether the key can be used as far as is known. One in memory always can.
+    fn is_available(&self) -> bool {
+        true
+    }
+
+    /// Tries whether the key can be used now. It may block for as long as a signature takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sign`](Self::sign).
+    fn check(&self) -> Result<(), SignError> {
+        Ok(())
+    }
+
     /// Signs a message, as the algorithm's X.509 form wants it.
     ///
     /// # Errors
     ///
-    /// [`SignError::Algorithm`] for one that is not among [`algorithms`](Self::algorithms), [`SignError::Failed`]
-    /// when the key cannot be used now.
+    /// [`SignError::Algorithm`] for one that is not among [`algorithms`](Self::algorithms),
+    /// [`SignError::Unavailable`] when the key cannot be used now, [`SignError::Failed`] when signing went wrong.
     fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
@@ -230,6 +261,10 @@ pub enum SignerError {
         "the private key offers no signature algorithm that OCSP responses are signed with here"
     )]
     NoAlgorithm,
+    /// Keys on tokens need another build.
+    #[cfg(not(feature = "pkcs11"))]
+    #[error("this program was built without PKCS#11 (the cargo feature pkcs11)")]
+    NoPkcs11,
     /// Neither an authority's certificate nor one for OCSP signing.
     #[error(
         "the signer certificate is not for OCSP: it needs the extended key usage OCSPSigning, unless it is the issuing CA's own"
@@ -238,6 +273,10 @@ pub enum SignerError {
     /// The delegate was not issued by the authority that it shall sign for.
     #[error("the signer certificate was not issued by the CA that it is configured for")]
     NotIssuedBy,
+    /// The key on the token cannot be used.
+    #[cfg(feature = "pkcs11")]
+    #[error(transparent)]
+    Pkcs11(#[from] pkcs11::Pkcs11Error),
     /// Its time is over, or has not come.
     #[error(transparent)]
     Validity(#[from] SignError),
@@ -268,6 +307,9 @@ pub enum SignError {
         /// Its first second.
         not_before: UnixTime,
     },
+    /// The key cannot be reached now.
+    #[error("the key cannot be used now: {0}")]
+    Unavailable(String),
 }
 
 /// RFC 6960 §4.2.2.2: OCSPSigning, unless it is an authority's own certificate; and its key usage lets it sign.

@@ -98,12 +98,18 @@ impl Signers {
     }
 }
 
-/// Those of `signers` whose certificate is valid at `now`.
+/// Those of `signers` whose certificate is valid at `now`, and of these those whose keys can be used, where there are
+/// any.
 pub(crate) fn usable(
     signers: &[Arc<Signer>],
     now: UnixTime,
 ) -> impl Iterator<Item = &Arc<Signer>> + Clone {
-    signers.iter().filter(move |signer| signer.is_usable(now))
+    let any = signers
+        .iter()
+        .any(|signer| signer.is_usable(now) && signer.is_available());
+    signers
+        .iter()
+        .filter(move |signer| signer.is_usable(now) && (signer.is_available() || !any))
 }
 
 /// Which signer, of those that can sign now, signs with what (RFC 6960 §4.4.7.2): the best match of the relying
@@ -153,7 +159,10 @@ fn check_issued_by(certificate: &[u8], name: &[u8], key: &[u8]) -> Result<(), Si
 }
 
 /// Keys of the two curves are told apart by their length: 65 and 97 octets.
-fn verification(algorithm: SignatureAlgorithm, key: &[u8]) -> &'static dyn VerificationAlgorithm {
+pub(crate) fn verification(
+    algorithm: SignatureAlgorithm,
+    key: &[u8],
+) -> &'static dyn VerificationAlgorithm {
     match (algorithm, key.len()) {
         (SignatureAlgorithm::EcdsaSha256, 97) => &signature::ECDSA_P384_SHA256_ASN1,
         (SignatureAlgorithm::EcdsaSha256, _) => &signature::ECDSA_P256_SHA256_ASN1,

@@ -46,6 +46,26 @@ pub fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, CredentialFileErro
 /// [`CredentialFileError`] if it cannot be read, if others can read it, or if it is not PKCS#8.
 pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
     let bad = |problem| CredentialFileError::new(path, problem);
+    let octets = read_secret(path)?;
+    let Some(text) = pem_text(&octets) else {
+        return SecretDocument::try_from(octets.as_slice())
+            .map_err(|error| bad(Problem::Encoding(error.to_string())));
+    };
+    let (label, document) = SecretDocument::from_pem(text.trim())
+        .map_err(|error| bad(Problem::Encoding(error.to_string())))?;
+    if label != "PRIVATE KEY" {
+        return Err(bad(Problem::NotPkcs8(label.chars().take(40).collect())));
+    }
+    Ok(document)
+}
+
+/// The octets of a file that nobody but its owner may read, such as a PIN.
+///
+/// # Errors
+///
+/// [`CredentialFileError`] if it cannot be read, is too long, or if others can read it.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialFileError> {
+    let bad = |problem| CredentialFileError::new(path, problem);
     let file = open(path)?;
     // Of the open file, so that it cannot be exchanged between the look and the reading.
     let metadata = file
@@ -58,17 +78,7 @@ pub fn read_key(path: &Path) -> Result<SecretDocument, CredentialFileError> {
     if mode & 0o077 != 0 {
         return Err(bad(Problem::Exposed(mode & 0o777)));
     }
-    let octets = Zeroizing::new(read(path, file)?);
-    let Some(text) = pem_text(&octets) else {
-        return SecretDocument::try_from(octets.as_slice())
-            .map_err(|error| bad(Problem::Encoding(error.to_string())));
-    };
-    let (label, document) = SecretDocument::from_pem(text.trim())
-        .map_err(|error| bad(Problem::Encoding(error.to_string())))?;
-    if label != "PRIVATE KEY" {
-        return Err(bad(Problem::NotPkcs8(label.chars().take(40).collect())));
-    }
-    Ok(document)
+    read(path, file).map(Zeroizing::new)
 }
 
 fn open(path: &Path) -> Result<File, CredentialFileError> {
@@ -133,7 +143,7 @@ impl fmt::Display for CredentialFileError {
             }
             Problem::Exposed(mode) => write!(
                 f,
-                "others can read this key (mode {mode:o}): chmod 600, and consider the key known"
+                "others can read it (mode {mode:o}): chmod 600, and consider what it holds known"
             ),
             Problem::Io(detail) => write!(f, "cannot be read: {detail}"),
             Problem::NoCertificate => {

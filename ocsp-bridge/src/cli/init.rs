@@ -10,6 +10,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::secret_file::{write_public, write_secret};
 use super::subject::{KeyKind, signer_params};
+#[cfg(feature = "pkcs11")]
+use super::token_key;
 
 #[derive(Args)]
 pub(super) struct InitArgs {
@@ -31,56 +33,109 @@ pub(super) struct InitArgs {
     /// The kind of key.
     #[arg(long, value_enum, default_value_t)]
     key: KeyKind,
+    #[cfg(feature = "pkcs11")]
+    #[command(flatten)]
+    token: token_key::TokenArgs,
 }
 
 pub(super) fn run(args: &InitArgs) -> Result<(), String> {
-    let at = |name: &str| args.dir.join(name);
-    let (key_file, certificate_file, config_file) =
-        (at("signer.key"), at("signer.pem"), at("bridge.toml"));
-    let config = configuration(args);
-    // What would be written must be good before anything is.
-    Config::parse(&config_file, &config).map_err(|error| error.to_string())?;
-    for file in [&key_file, &certificate_file, &config_file] {
-        if file.exists() {
-            return Err(format!(
-                "{}: is there already and is not overwritten; take another --dir, or move it away",
-                file.display()
-            ));
-        }
+    #[cfg(feature = "pkcs11")]
+    if let Some(place) = args.token.place()? {
+        let files = Files::new(args, &token_key::toml(&place))?;
+        let certificate = certificate(args, &token_key::open(&place)?)?;
+        files.write(&certificate)?;
+        println!("{place}: the signer's key");
+        files.tell(args);
+        return Ok(());
     }
-    fs::create_dir_all(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
-
+    let key_file = args.dir.join("signer.key");
+    let files = Files::new(args, "key = \"signer.key\"")?;
+    refuse_to_overwrite(&key_file)?;
     let key = args.key.generate()?;
+    let certificate = certificate(args, &key)?;
+    let pem = zeroize::Zeroizing::new(key.serialize_pem());
+    files.make_folder()?;
+    write_secret(&key_file, pem.as_bytes())?;
+    files.write(&certificate)?;
+    println!("{}: the signer's key: keep it", key_file.display());
+    files.tell(args);
+    Ok(())
+}
+
+/// What is made besides a key.
+struct Files {
+    folder: PathBuf,
+    certificate: PathBuf,
+    config: PathBuf,
+    text: String,
+}
+
+impl Files {
+    /// What would be written must be good before anything is.
+    fn new(args: &InitArgs, key: &str) -> Result<Self, String> {
+        let files = Self {
+            folder: args.dir.clone(),
+            certificate: args.dir.join("signer.pem"),
+            config: args.dir.join("bridge.toml"),
+            text: configuration(args, key),
+        };
+        Config::parse(&files.config, &files.text).map_err(|error| error.to_string())?;
+        refuse_to_overwrite(&files.certificate)?;
+        refuse_to_overwrite(&files.config)?;
+        Ok(files)
+    }
+
+    fn make_folder(&self) -> Result<(), String> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|error| format!("{}: {error}", self.folder.display()))
+    }
+
+    fn write(&self, certificate: &str) -> Result<(), String> {
+        self.make_folder()?;
+        write_public(&self.certificate, certificate.as_bytes())?;
+        write_public(&self.config, self.text.as_bytes())
+    }
+
+    fn tell(&self, args: &InitArgs) {
+        println!(
+            "{}: its certificate: goes to each gateway\n{}: the configuration\n\n\
+             Next:\n  ocsp-bridge run --config {}\n  ocsp-bridge strongswan-config --config {} --url http://{}/ --ca CA.pem",
+            self.certificate.display(),
+            self.config.display(),
+            shown(&self.config),
+            shown(&self.config),
+            args.listen,
+        );
+    }
+}
+
+fn refuse_to_overwrite(file: &Path) -> Result<(), String> {
+    if file.exists() {
+        return Err(format!(
+            "{}: is there already and is not overwritten; take another --dir, or move it away",
+            file.display()
+        ));
+    }
+    Ok(())
+}
+
+fn certificate(args: &InitArgs, key: &impl rcgen::SigningKey) -> Result<String, String> {
     let mut params = signer_params(&args.name, None);
     let now = OffsetDateTime::now_utc();
     // Relying parties' clocks may be behind.
     params.not_before = now - Duration::HOUR;
     params.not_after = now + Duration::days(i64::from(args.days));
     let certificate = params
-        .self_signed(&key)
+        .self_signed(key)
         .map_err(|error| format!("no certificate could be made: {error}"))?;
-    let pem = zeroize::Zeroizing::new(key.serialize_pem());
-    write_secret(&key_file, pem.as_bytes())?;
-    write_public(&certificate_file, certificate.pem().as_bytes())?;
-    write_public(&config_file, config.as_bytes())?;
-    println!(
-        "{}: the signer's key: keep it\n{}: its certificate: goes to each gateway\n{}: the configuration\n\n\
-         Next:\n  ocsp-bridge run --config {}\n  ocsp-bridge strongswan-config --config {} --url http://{}/ --ca CA.pem",
-        key_file.display(),
-        certificate_file.display(),
-        config_file.display(),
-        shown(&config_file),
-        shown(&config_file),
-        args.listen,
-    );
-    Ok(())
+    Ok(certificate.pem())
 }
 
-fn configuration(args: &InitArgs) -> String {
+fn configuration(args: &InitArgs, key: &str) -> String {
     format!(
         "# ocsp-bridge --help shows every field.\n\
          [listen]\naddress = \"{}\"\n\n\
-         [signer]\ncertificate = \"signer.pem\"\nkey = \"signer.key\"\n\n\
+         [signer]\ncertificate = \"signer.pem\"\n{key}\n\n\
          [ledger]\nnodes = [{}]\n# The chain's identifier, as `ledger-node init` prints it; set it in production.\n# chain = \"\"\n\n\
          [answers]\n# A gateway keeps an answer for so long: it learns of a revocation after at most that.\nlifetime_s = 60\n\n\
          [metrics]\nlisten = \"127.0.0.1:9472\"\n",

@@ -7,6 +7,8 @@ mod run;
 mod secret_file;
 mod strongswan_config;
 mod subject;
+#[cfg(feature = "pkcs11")]
+mod token_key;
 mod vici_sync;
 
 use std::process::ExitCode;
@@ -28,7 +30,8 @@ A configuration (all but the first three tables may be left out):
   path = \"/\"                            # the path of the URL that clients are given
   [signer]                              # signs for every issuer without a delegate
   certificate = \"signer.pem\"            # PEM or DER, paths count from this file's folder
-  key = \"signer.key\"                    # PKCS#8, readable by its owner only
+  key = \"signer.key\"                    # PKCS#8, readable by its owner only; or, built with the feature pkcs11:
+# pkcs11 = { module = \"/usr/lib/softhsm/libsofthsm2.so\", token = \"LABEL\", key = \"LABEL\", pin_file = \"pin\" }
   [ledger]
   nodes = [\"http://127.0.0.1:9470\"]     # in order of preference
   chain = \"<64 hexadecimal digits>\"     # refuse nodes of another chain; set it in production

@@ -1,6 +1,7 @@
 //! `ocsp-bridge run`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ocsp_bridge::bridge::Bridge;
@@ -28,7 +29,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("threads: {error}"))?;
-    runtime.block_on(serve(args, config))
+    let done = runtime.block_on(serve(args, config));
+    // A signature that a token never makes must not keep the process.
+    runtime.shutdown_timeout(GRACE);
+    done
 }
 
 async fn serve(args: &RunArgs, config: Config) -> Result<(), String> {
@@ -88,3 +92,6 @@ fn provide_descriptors(connections: usize) {
 
 /// Listeners, connections to the ledger's nodes, logs.
 const OTHER_DESCRIPTORS: u64 = 256;
+
+/// How long threads that wait for a token may keep the process at its end.
+const GRACE: Duration = Duration::from_secs(2);

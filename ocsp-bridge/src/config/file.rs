@@ -9,6 +9,7 @@ use ocsp::Limits;
 use serde::Deserialize;
 use settings::SourceText;
 
+use super::key_place::{self, RawTokenKey};
 use super::{Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
@@ -44,7 +45,8 @@ struct RawListen {
 #[serde(deny_unknown_fields)]
 struct RawSigner {
     certificate: PathBuf,
-    key: PathBuf,
+    key: Option<PathBuf>,
+    pkcs11: Option<RawTokenKey>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +54,8 @@ struct RawSigner {
 struct RawDelegate {
     issuer: PathBuf,
     certificate: PathBuf,
-    key: PathBuf,
+    key: Option<PathBuf>,
+    pkcs11: Option<RawTokenKey>,
 }
 
 #[derive(Deserialize)]
@@ -131,24 +134,39 @@ impl RawConfig {
                 "nothing was found, expected a certificate and a key (`ocsp-bridge init` makes them), or a [[delegate]]",
             ));
         }
-        let files = |certificate: PathBuf, key: PathBuf| SignerFiles {
-            certificate: folder.join(certificate),
-            key: folder.join(key),
+        let files = |at: &str, certificate: PathBuf, key, pkcs11| {
+            Ok(SignerFiles {
+                certificate: folder.join(certificate),
+                key: key_place::check(source, at, folder, key, pkcs11)?,
+            })
         };
         let limits = self.limits.check(source)?;
         Ok(Config {
             listen: self.listen.check(source)?,
-            signer: self
-                .signer
-                .map(|signer| files(signer.certificate, signer.key)),
+            signer: match self.signer {
+                Some(signer) => Some(files(
+                    "signer",
+                    signer.certificate,
+                    signer.key,
+                    signer.pkcs11,
+                )?),
+                None => None,
+            },
             delegates: self
                 .delegate
                 .into_iter()
-                .map(|delegate| Delegate {
-                    issuer: folder.join(delegate.issuer),
-                    signer: files(delegate.certificate, delegate.key),
+                .map(|delegate| {
+                    Ok(Delegate {
+                        issuer: folder.join(delegate.issuer),
+                        signer: files(
+                            "delegate",
+                            delegate.certificate,
+                            delegate.key,
+                            delegate.pkcs11,
+                        )?,
+                    })
                 })
-                .collect(),
+                .collect::<Result<_, ConfigError>>()?,
             ledger: self.ledger.check(source)?,
             policy: self.answers.check(source, limits.request_octets)?,
             limits,

@@ -384,8 +384,11 @@ async fn nothing_is_signed_past_the_signers_end() {
     let answer = bench.ask(NOW, 1).await;
     assert_eq!(answer.cacheable.unwrap().next_update, seconds(30));
     assert_eq!(bench.responder.first_expiry(), Some(seconds(30)));
-    assert!(bench.responder.is_able_to_sign(seconds(30)));
-    assert!(!bench.responder.is_able_to_sign(seconds(31)));
+    assert_eq!(bench.responder.signer_problems(seconds(30)), []);
+    assert_eq!(
+        bench.responder.signer_problems(seconds(31)),
+        [SignerProblem::Validity]
+    );
     let answer = bench.ask(seconds(31), 1).await;
     assert_eq!(answer.status, ResponseStatus::InternalError);
     assert_eq!(bench.script.asked(), 1);
@@ -401,7 +404,10 @@ async fn nothing_is_signed_past_the_signers_end() {
 async fn without_signers_everybody_is_foreign() {
     let bench = Bench::with_signers(Policy::default(), Signers::new());
     assert_eq!(bench.ask(NOW, 1).await.status, ResponseStatus::Unauthorized);
-    assert!(!bench.responder.is_able_to_sign(NOW));
+    assert_eq!(
+        bench.responder.signer_problems(NOW),
+        [SignerProblem::NoSigner]
+    );
     assert_eq!(bench.responder.first_expiry(), None);
 }
 
