@@ -49,8 +49,8 @@ pub(super) fn run(args: &InitArgs) -> Result<(), String> {
         return Ok(());
     }
     let key_file = args.dir.join("signer.key");
-    let files = Files::new(args, "key = \"signer.key\"")?;
     refuse_to_overwrite(&key_file)?;
+    let files = Files::new(args, "key = \"signer.key\"")?;
     let key = args.key.generate()?;
     let certificate = certificate(args, &key)?;
     let pem = zeroize::Zeroizing::new(key.serialize_pem());
