@@ -55,12 +55,11 @@ impl Bridge {
         // The source and the responder need the metrics, and the metrics show what the responder counts.
         let cell = metrics.watch_responder();
         let metrics = Arc::new(metrics);
-        let source = LedgerSource::new(
-            config.ledger.index.clone(),
-            client.clone(),
-            Arc::clone(&metrics),
-        )
-        .map_err(StartError::Ledger)?;
+        let mut index = config.ledger.index.clone();
+        // What is not remembered here, a certificate that shares a CertID cannot end in the cache of answers.
+        index.capacity = index.capacity.max(config.policy.cache_capacity.get());
+        let source = LedgerSource::new(index, client.clone(), Arc::clone(&metrics))
+            .map_err(StartError::Ledger)?;
         let source = Arc::new(source);
         let responder = Arc::new(Responder::new(
             config.policy.clone(),
@@ -120,6 +119,11 @@ impl Bridge {
                 until(stopped.clone()),
             ));
         }
+        tasks.spawn(watch_stream(
+            Arc::clone(&source),
+            Arc::clone(&responder),
+            stopped.clone(),
+        ));
         tasks.spawn(check_keys(Arc::clone(&responder), stopped.clone()));
         tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {
@@ -334,6 +338,24 @@ fn show_expiry(metrics: &Metrics, responder: &Responder) {
         .set(i64::try_from(not_after).unwrap_or(i64::MAX));
 }
 
+/// Tells the responder whether the ledger's changes reach it.
+async fn watch_stream(
+    source: Arc<LedgerSource>,
+    responder: Arc<Responder>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = interval(STREAM_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopped = until(stopped);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = stopped.as_mut() => return,
+            _ = ticks.tick() => responder.set_followed(source.is_reachable()),
+        }
+    }
+}
+
 /// Tries the keys that are kept elsewhere, again and again.
 async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
     let mut ticks = interval(KEY_TICK);
@@ -428,6 +450,9 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 /// How often it warns.
 const EXPIRY_WARNING_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// How often the stream of the ledger's changes is looked at.
+const STREAM_TICK: Duration = Duration::from_millis(500);
 
 /// How often keys that are kept elsewhere are tried.
 const KEY_TICK: Duration = Duration::from_secs(5);

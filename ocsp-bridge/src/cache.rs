@@ -149,6 +149,7 @@ pub(crate) struct Cache {
     /// The number of changes that concerned no entry. Each may have recorded a certificate or an issuer, so entries
     /// without a certificate do not outlive it.
     negatives: AtomicU64,
+    is_followed: AtomicBool,
 }
 
 type Shard = LruCache<Box<[u8]>, Arc<Entry>, RandomState>;
@@ -179,14 +180,22 @@ impl Cache {
             index: Mutex::default(),
             change: AtomicU64::new(0),
             negatives: AtomicU64::new(0),
+            is_followed: AtomicBool::new(true),
         }
+    }
+
+    /// Whether changes are told. While they are not, an entry is given again only within the second of its look-up.
+    pub(crate) fn set_followed(&self, is_followed: bool) {
+        self.is_followed.store(is_followed, Ordering::Release);
     }
 
     /// The entry for these CertID octets, if it may be given again at `now`.
     pub(crate) fn find(&self, now: UnixTime, cert_id: &[u8]) -> Option<Arc<Entry>> {
         let entry = lock(self.shard(cert_id)).get(cert_id).map(Arc::clone)?;
         // A clock that was set back must not make answers last longer.
-        let current = entry.looked_up_at <= now && now < entry.refresh_at;
+        let current = entry.looked_up_at <= now
+            && now < entry.refresh_at
+            && (entry.looked_up_at == now || self.is_followed.load(Ordering::Acquire));
         let stands = match entry.hash {
             Some(_) => !entry.dropped.load(Ordering::Acquire),
             None => entry.negatives == self.negatives.load(Ordering::Acquire),

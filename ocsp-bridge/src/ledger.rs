@@ -3,17 +3,20 @@
 mod index;
 mod resolved;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ledger::Status;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Change, Changes, Client, ConfigError};
 use ocsp::CertId;
 use tokio::sync::Semaphore;
 
 use self::index::Index;
-use self::resolved::{Resolution, Resolved};
+use self::resolved::{Resolution, Resolved, Slot};
 use crate::metrics::Metrics;
 use crate::source::{BoxFuture, Finding, LookUp, Source, Unavailable};
 
@@ -30,8 +33,7 @@ pub struct LedgerConfig {
     pub look_ups: usize,
     /// The most CertIDs whose certificate is remembered; as many again that have none.
     pub capacity: usize,
-    /// How long it is remembered which certificate a CertID names. A second certificate with the same CertID
-    /// is noticed after at most that.
+    /// How long it is remembered which certificate a CertID names, unless another one with that CertID is recorded.
     pub ttl: Duration,
     /// How long it is remembered that a CertID names none. The next certificate that is recorded ends it.
     pub negative_ttl: Duration,
@@ -89,20 +91,51 @@ impl LedgerSource {
         self.client.metrics().stream_up
     }
 
-    /// Follows the ledger's changes until the client is shut down, and tells of each after having taken
-    /// note of it.
+    /// Follows the ledger's changes until the client is shut down, and tells of each after having taken note of it; also
+    /// of a certificate whose CertID another one shares from now on.
     pub async fn follow(&self, mut changes: Changes, mut tell: impl FnMut(Change) + Send) {
-        while let Some(change) = changes.recv().await {
-            match change {
-                Change::Resynchronise => self.resolved.clear(),
-                Change::Status {
-                    status: Status::Valid,
-                    height,
-                    ..
-                } => self.resolved.recorded(height),
-                Change::Status { .. } => {}
+        let mut recorded = Recorded::default();
+        let mut fetching = FuturesUnordered::new();
+        loop {
+            while fetching.len() < MAX_FETCHES
+                && let Some((hash, height)) = recorded.waiting.pop_front()
+            {
+                fetching.push(async move { (hash, height, self.index.certificate(&hash).await) });
             }
-            tell(change);
+            if fetching.is_empty() && std::mem::take(&mut recorded.missed) {
+                self.resolved.clear();
+                tell(Change::Resynchronise);
+            }
+            tokio::select! {
+                change = changes.recv() => {
+                    let Some(change) = change else { return };
+                    match change {
+                        Change::Resynchronise => self.resolved.clear(),
+                        Change::Status {
+                            status: Status::Valid,
+                            height,
+                            hash,
+                        } => {
+                            self.resolved.recorded(height);
+                            recorded.push(hash, height);
+                        }
+                        Change::Status { .. } => {}
+                    }
+                    tell(change);
+                }
+                Some((hash, height, certificate)) = fetching.next() => {
+                    let slots = certificate.as_ref().map(|der| Slot::all_of(der));
+                    let Ok(Some(slots)) = slots else {
+                        tracing::debug!(%hash, error = ?certificate.err(), "a certificate that was recorded cannot be read");
+                        recorded.missed = true;
+                        continue;
+                    };
+                    for other in self.resolved.shared(&hash, &slots, height) {
+                        tracing::debug!(%hash, %other, "two certificates may share a CertID");
+                        tell(Change::Status { hash: other, status: Status::Valid, height });
+                    }
+                }
+            }
         }
     }
 
@@ -135,8 +168,14 @@ impl LedgerSource {
             [hash] => Resolution::Certificate(hash),
             ref several => Resolution::Ambiguous(several.len()),
         };
-        self.resolved.store(now, key, entry.height, resolution);
-        Ok(resolution)
+        if self.resolved.store(now, key, entry.height, resolution) {
+            Ok(resolution)
+        } else {
+            Err(Unavailable {
+                detail: "the node that answered lags behind: it has not seen a certificate that may share this CertID"
+                    .to_owned(),
+            })
+        }
     }
 
     async fn find(&self, id: &CertId<'_>) -> Result<Finding, Unavailable> {
@@ -168,6 +207,31 @@ impl LedgerSource {
         })
     }
 }
+
+/// Certificates that were recorded, or made valid again, and are to be fetched for the CertIDs that they have: another
+/// certificate may have had one of them for itself until now.
+#[derive(Debug, Default)]
+struct Recorded {
+    waiting: VecDeque<(CertificateHash, Height)>,
+    /// Some could not be fetched, or were too many: everything that is remembered ends once the rest is through.
+    missed: bool,
+}
+
+impl Recorded {
+    fn push(&mut self, hash: CertificateHash, height: Height) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back((hash, height));
+        } else {
+            self.missed = true;
+        }
+    }
+}
+
+/// The most certificates that are fetched at one time.
+const MAX_FETCHES: usize = 16;
+
+/// The most certificates that wait to be fetched.
+const MAX_WAITING: usize = 16_384;
 
 impl Source for LedgerSource {
     fn look_up<'a>(&'a self, id: &'a CertId<'a>) -> BoxFuture<'a, Result<Finding, Unavailable>> {

@@ -4,28 +4,25 @@ mod flights;
 mod look_up;
 mod settings;
 mod tally;
+mod unsigned;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use ledger::CertificateHash;
-use ocsp::{
-    CertId, CertStatus, Frame, Request, RequestError, ResponseStatus, SignatureAlgorithm, Single,
-    UnixTime,
-};
+use ocsp::{CertId, Request, RequestError, ResponseStatus, UnixTime};
 use thiserror::Error;
 
 use self::flights::Outcome;
 use self::look_up::LookingUp;
 use self::settings::Settings;
 use self::tally::Tally;
+use self::unsigned::{Unsigned, response_data};
 use crate::answer::{Answer, Origin};
-use crate::cache::{Content, Entry, Signed, Span};
-use crate::signer::{SignError, Signer, SigningCost};
+use crate::cache::{Entry, Signed, Span};
+use crate::signer::{SignError, SigningCost};
 use crate::signers::{self, Signers};
 use crate::source::{Source, Unavailable};
 use crate::translate::{NoncePolicy, Policy};
@@ -46,6 +43,8 @@ pub struct Responder {
     source: Arc<dyn Source>,
     settings: RwLock<Arc<Settings>>,
     tally: Arc<Tally>,
+    /// Of the settings that come next, too.
+    is_followed: AtomicBool,
     /// Whether the last signature was made: the log tells when that changes, not each time.
     signs: AtomicBool,
 }
@@ -58,6 +57,7 @@ impl Responder {
             source,
             settings: RwLock::new(Arc::new(Settings::new(policy, signers))),
             tally: Arc::default(),
+            is_followed: AtomicBool::new(true),
             signs: AtomicBool::new(true),
         }
     }
@@ -66,10 +66,15 @@ impl Responder {
     /// end as they began.
     pub fn replace(&self, policy: Policy, signers: Signers) {
         let settings = Arc::new(Settings::new(policy, signers));
-        *self
+        let mut current = self
             .settings
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = settings;
+            .unwrap_or_else(PoisonError::into_inner);
+        // Within the lock: whoever sets it later finds the new settings.
+        settings
+            .cache
+            .set_followed(self.is_followed.load(Ordering::Acquire));
+        *current = settings;
     }
 
     /// This certificate's status changed, or it was recorded: no answer from before is given again.
@@ -80,6 +85,13 @@ impl Responder {
     /// Changes were missed: no answer from before is given again.
     pub fn forget_all(&self) {
         self.settings().cache.forget_all();
+    }
+
+    /// Whether changes are told at all, which they are from the beginning. While they are not, nothing is given again but
+    /// within the second of its look-up: what the source remembers decides.
+    pub fn set_followed(&self, is_followed: bool) {
+        self.is_followed.store(is_followed, Ordering::Release);
+        self.settings().cache.set_followed(is_followed);
     }
 
     /// The answer to a DER `OCSPRequest`. It never fails: what cannot be answered has its response, too.
@@ -427,80 +439,6 @@ enum Prepared<'a> {
 enum Given {
     Answer(Answer),
     Unsigned(Unsigned),
-}
-
-/// A response that lacks its signature.
-struct Unsigned {
-    signer: Arc<Signer>,
-    algorithm: SignatureAlgorithm,
-    /// The `ResponseData`.
-    data: Vec<u8>,
-    span: Span,
-    /// It holds no nonce.
-    is_cacheable: bool,
-    /// Whose next request gets the same response.
-    keep_in: Option<Arc<Entry>>,
-}
-
-impl Unsigned {
-    fn sign(self) -> Result<Bytes, SignError> {
-        let signed = self
-            .signer
-            .respond(self.span.produced_at(), self.algorithm, &self.data);
-        signed.map(Bytes::from)
-    }
-}
-
-fn response_data(
-    settings: &Settings,
-    now: UnixTime,
-    request: &Request<'_>,
-    entries: &[Arc<Entry>],
-    nonce: Option<&[u8]>,
-    signer: &Signer,
-) -> Vec<u8> {
-    let frame = |extended_revoked| Frame {
-        responder_key_hash: signer.key_hash(),
-        produced_at: now,
-        nonce,
-        extended_revoked,
-    };
-    if let [entry] = entries
-        && let Content::Single {
-            der,
-            extended_revoked,
-            ..
-        } = &entry.content
-    {
-        return ocsp::response_data(frame(*extended_revoked), std::iter::once(&**der));
-    }
-    let mut extended = false;
-    let singles: Vec<_> = request
-        .cert_ids()
-        .zip(entries)
-        .map(|(id, entry)| match &entry.content {
-            Content::Single {
-                der,
-                extended_revoked,
-                ..
-            } => {
-                extended |= extended_revoked;
-                Cow::Borrowed(&**der)
-            }
-            // RFC 6960 §2.2: unknown, usually since the issuer is not served.
-            Content::Foreign => Cow::Owned(
-                Single {
-                    status: CertStatus::Unknown,
-                    this_update: entry.looked_up_at,
-                    next_update: entry.looked_up_at.plus(settings.policy.lifetime),
-                    cert_hash: None,
-                    archive_cutoff: None,
-                }
-                .encode(id.der()),
-            ),
-        })
-        .collect();
-    ocsp::response_data(frame(extended), singles.iter().map(AsRef::as_ref))
 }
 
 /// A request that is well formed and within the policy.

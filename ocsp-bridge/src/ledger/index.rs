@@ -83,6 +83,21 @@ impl Index {
         }
     }
 
+    /// The certificate with this hash, from whichever node gives it.
+    pub(super) async fn certificate(&self, hash: &CertificateHash) -> Result<Bytes, String> {
+        let mut last = String::new();
+        for node in &self.nodes {
+            let path = format!("{node}/v1/certificate/{hash}");
+            match timeout(self.deadline, self.get(&path)).await {
+                Ok(Ok(octets)) if CertificateHash::of(&octets) == *hash => return Ok(octets),
+                Ok(Ok(_)) => last = format!("{node}: it gave another certificate"),
+                Ok(Err(error)) => last = format!("{node}: {error}"),
+                Err(_) => last = format!("{node}: no answer within {:?}", self.deadline),
+            }
+        }
+        Err(last)
+    }
+
     async fn race(&self, path: &str) -> Result<IndexEntry, String> {
         let count = self.nodes.len();
         let first = self.preferred.load(Ordering::Relaxed);
@@ -130,11 +145,16 @@ impl Index {
     }
 
     async fn fetch(&self, base: &str, path: &str) -> Result<IndexEntry, String> {
-        let uri: Uri = format!("{base}/v1/certid/{path}")
+        let body = self.get(&format!("{base}/v1/certid/{path}")).await?;
+        serde_json::from_slice(&body).map_err(|error| format!("its answer is malformed: {error}"))
+    }
+
+    async fn get(&self, url: &str) -> Result<Bytes, String> {
+        let uri: Uri = url
             .parse()
             .map_err(|error| format!("no URL can be made: {error}"))?;
         let request = Request::get(uri)
-            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header(ACCEPT, HeaderValue::from_static("*/*"))
             .body(Empty::new())
             .map_err(|error| format!("no request can be made: {error}"))?;
         let response = self
@@ -148,10 +168,11 @@ impl Index {
             .await
             .map_err(|error| format!("the answer broke off: {error}"))?
             .to_bytes();
-        if status != StatusCode::OK {
-            return Err(format!("it refused with HTTP status {}", status.as_u16()));
+        if status == StatusCode::OK {
+            Ok(body)
+        } else {
+            Err(format!("it refused with HTTP status {}", status.as_u16()))
         }
-        serde_json::from_slice(&body).map_err(|error| format!("its answer is malformed: {error}"))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ledger::{BlockTime, Status};
+use ocsp::{CertStatus, SignatureAlgorithm};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
@@ -15,7 +16,7 @@ use super::*;
 use crate::fixture::{
     Authority, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
 };
-use crate::signer::{SigningCost, SigningKey};
+use crate::signer::{Signer, SigningCost, SigningKey};
 use crate::source::{BoxFuture, Finding};
 
 /// A ledger that is read at the beginning of a look-up and answers when a test opens the gate.

@@ -8,6 +8,7 @@ use ledger::{BlockTime, RevocationReason, Status};
 
 use super::*;
 use crate::fixture::{Script, found};
+use crate::signer::Signer;
 use crate::source::{Finding, LookUp};
 
 const CONFIGURATION: &str = "[req]\ndistinguished_name = dn\n[dn]\n[ca]\nbasicConstraints = critical,CA:TRUE\n\

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ledger::{BlockTime, RevocationReason, Status};
-use ocsp::HashAlgorithm;
+use ocsp::{CertStatus, HashAlgorithm};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd};
 use testkit::ocsp_requests::{self, Expect};
 
@@ -9,6 +9,7 @@ use super::*;
 use crate::fixture::{
     Authority, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
 };
+use crate::signer::Signer;
 use crate::source::{Finding, LookUp};
 use crate::translate::NotRecordedPolicy;
 

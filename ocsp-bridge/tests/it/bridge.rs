@@ -20,28 +20,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-use crate::stage::{Client, PATIENCE, Reply, post, request, request_with, signer};
+use crate::stage::{Client, PATIENCE, Reply, post, request, request_with, signer, tlv};
 
 /// What the node holds.
 #[derive(Default)]
-struct Book {
+pub(crate) struct Book {
     height: u64,
     /// By the last part of the path: the serial number.
     index: HashMap<String, (Vec<CertificateHash>, bool)>,
     statuses: HashMap<CertificateHash, Status>,
+    certificates: HashMap<CertificateHash, Vec<u8>>,
     events: Vec<StatusEvent>,
     asked: Vec<String>,
 }
 
 /// A ledger node that knows what a test tells it.
-struct Node {
-    address: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
     book: Arc<Mutex<Book>>,
-    serving: JoinHandle<()>,
+    pub(crate) serving: JoinHandle<()>,
 }
 
 impl Node {
-    async fn start(address: SocketAddr, book: Arc<Mutex<Book>>) -> Self {
+    pub(crate) async fn start(address: SocketAddr, book: Arc<Mutex<Book>>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::clone(&book);
@@ -60,7 +61,7 @@ impl Node {
         }
     }
 
-    fn record(&self, serial: u8, hash: CertificateHash) {
+    pub(crate) fn record(&self, serial: u8, hash: CertificateHash) {
         let mut book = self.book.lock().unwrap();
         book.index
             .entry(format!("{serial:02x}"))
@@ -69,6 +70,16 @@ impl Node {
             .push(hash);
         drop(book);
         self.change(hash, Status::Valid);
+    }
+
+    /// Records a certificate with the name and key that `request` asks for, and this serial number.
+    fn record_certificate(&self, serial: u8, signature: u8) -> CertificateHash {
+        let tbs = [tlv(2, &[serial]), tlv(0x30, &[]), tlv(0x30, &[])].concat();
+        let der = tlv(0x30, &[tlv(0x30, &tbs), vec![signature]].concat());
+        let hash = CertificateHash::of(&der);
+        self.book.lock().unwrap().certificates.insert(hash, der);
+        self.record(serial, hash);
+        hash
     }
 
     fn change(&self, hash: CertificateHash, status: Status) {
@@ -127,15 +138,15 @@ async fn connection(mut stream: TcpStream, book: Arc<Mutex<Book>>) {
         }
     }
     let body = answer(&path, &book);
-    let (status, body) = body.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
-    let response = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+    let (status, body) = body.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+    let head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    let _ = stream.write_all(response.as_bytes()).await;
+    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
 }
 
-fn answer(path: &str, book: &Mutex<Book>) -> Option<String> {
+fn answer(path: &str, book: &Mutex<Book>) -> Option<Vec<u8>> {
     let mut book = book.lock().unwrap();
     book.asked.push(path.to_owned());
     if let Some(rest) = path.strip_prefix("/v1/certid/") {
@@ -152,8 +163,12 @@ fn answer(path: &str, book: &Mutex<Book>) -> Option<String> {
         let height = book.height;
         return Some(
             serde_json::json!({"hashes": hashes, "issuer_served": served, "height": height})
-                .to_string(),
+                .to_string()
+                .into_bytes(),
         );
+    }
+    if let Some(hash) = path.strip_prefix("/v1/certificate/") {
+        return book.certificates.get(&hash.parse().unwrap()).cloned();
     }
     let hash: CertificateHash = path.strip_prefix("/v1/status/")?.parse().unwrap();
     let answer = StatusAnswer {
@@ -169,18 +184,18 @@ fn answer(path: &str, book: &Mutex<Book>) -> Option<String> {
         block_time: BlockTime(1_700_000_000_000),
         chain: ChainId::from_octets([3; 32]),
     };
-    Some(serde_json::to_string(&answer).unwrap())
+    Some(serde_json::to_vec(&answer).unwrap())
 }
 
 /// What an OCSP response says of a serial number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Says {
+pub(crate) enum Says {
     Good,
     Revoked,
     Error(u8),
 }
 
-fn says(reply: &Reply, serial: u8) -> Says {
+pub(crate) fn says(reply: &Reply, serial: u8) -> Says {
     let id = CertId::encode(HashAlgorithm::Sha1, b"\x30\x00", b"key", &[serial]);
     match reply.ocsp_status().unwrap() {
         0 => {
@@ -199,13 +214,13 @@ fn says(reply: &Reply, serial: u8) -> Says {
     }
 }
 
-async fn ask(address: SocketAddr, serial: u8) -> Says {
+pub(crate) async fn ask(address: SocketAddr, serial: u8) -> Says {
     let mut client = Client::connect(address).await;
     client.send(&post(&request(serial))).await;
     says(&client.reply(true).await.unwrap(), serial)
 }
 
-async fn becomes(address: SocketAddr, serial: u8, expected: Says) -> Duration {
+pub(crate) async fn becomes(address: SocketAddr, serial: u8, expected: Says) -> Duration {
     let began = Instant::now();
     loop {
         let says = ask(address, serial).await;
@@ -229,7 +244,7 @@ async fn operations(bridge: &Bridge, path: &str) -> (u16, String) {
     (reply.status, String::from_utf8(reply.body).unwrap())
 }
 
-async fn until_ready(bridge: &Bridge, ready: bool) -> String {
+pub(crate) async fn until_ready(bridge: &Bridge, ready: bool) -> String {
     let began = Instant::now();
     loop {
         let (status, text) = operations(bridge, "/ready").await;
@@ -241,7 +256,7 @@ async fn until_ready(bridge: &Bridge, ready: bool) -> String {
     }
 }
 
-fn write_signer(folder: &Path, name: &str) -> Vec<u8> {
+pub(crate) fn write_signer(folder: &Path, name: &str) -> Vec<u8> {
     let (certificate, key) = signer();
     fs::write(folder.join(format!("{name}.pem")), &certificate).unwrap();
     let path = folder.join(format!("{name}.key"));
@@ -258,7 +273,8 @@ fn config(folder: &Path, node: SocketAddr, signer: &str) -> Config {
     Config::parse(&folder.join("bridge.toml"), &text).unwrap()
 }
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(crate) const ANY: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 #[tokio::test]
 async fn the_bridge_follows_the_ledger() {
@@ -405,4 +421,54 @@ async fn signers_are_rotated_without_a_lost_request() {
     assert!(text.contains("ledgate_ocsp_bridge_reloads_refused_total 1\n"));
     bridge.stop().await;
     node.serving.abort();
+}
+
+#[tokio::test]
+async fn a_second_certificate_with_the_same_cert_id_ends_a_good_answer_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    write_signer(folder.path(), "signer");
+    let node = Node::start(ANY, Arc::default()).await;
+    node.record_certificate(1, 1);
+    let bridge = Bridge::start(config(folder.path(), node.address, "signer"))
+        .await
+        .unwrap();
+    let address = bridge.addresses()[0];
+    until_ready(&bridge, true).await;
+    assert_eq!(ask(address, 1).await, Says::Good);
+    // Of the same issuer, with another serial number: no matter.
+    node.record_certificate(2, 1);
+    assert_eq!(ask(address, 2).await, Says::Good);
+    assert_eq!(ask(address, 1).await, Says::Good);
+    node.record_certificate(1, 2);
+    let delay = becomes(address, 1, Says::Revoked).await;
+    assert!(delay < Duration::from_secs(2), "{delay:?}");
+    assert_eq!(ask(address, 2).await, Says::Good);
+    let (_, text) = operations(&bridge, "/metrics").await;
+    assert!(text.contains("ledgate_ocsp_bridge_certificates_ambiguous_total 1\n"));
+    bridge.stop().await;
+    node.serving.abort();
+}
+
+#[tokio::test]
+async fn without_the_stream_a_long_lived_answer_ends_with_what_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    write_signer(folder.path(), "signer");
+    let node = Node::start(ANY, Arc::default()).await;
+    node.record(1, CertificateHash::from_octets([1; 32]));
+    let text = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n[signer]\ncertificate = \"signer.pem\"\nkey = \"signer.key\"\n\
+         [ledger]\nnodes = [\"http://{}\"]\ndeadline_ms = 500\nttl_s = 2\n[answers]\nlifetime_s = 3600\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n",
+        node.address
+    );
+    let config = Config::parse(&folder.path().join("bridge.toml"), &text).unwrap();
+    let bridge = Bridge::start(config).await.unwrap();
+    let address = bridge.addresses()[0];
+    until_ready(&bridge, true).await;
+    assert_eq!(ask(address, 1).await, Says::Good);
+    node.serving.abort();
+    // The answer would be given again for half an hour.
+    let delay = becomes(address, 1, Says::Error(3)).await;
+    assert!(delay < Duration::from_secs(10), "{delay:?}");
+    bridge.stop().await;
 }

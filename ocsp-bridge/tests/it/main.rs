@@ -4,5 +4,6 @@ mod bad_input;
 mod bridge;
 mod limits;
 mod program;
+mod rotation;
 mod semantics;
 mod stage;
