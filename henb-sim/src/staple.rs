@@ -305,7 +305,7 @@ mod tests {
         let mut forged = good.clone();
         *forged.last_mut().unwrap() ^= 1;
         forged[40] ^= 1;
-        let presented = [CertificateDer::from(ca.der.clone())];
+        let presented = [CertificateDer::from(ca.der)];
         let cases: [(&[&[u8]], Option<&str>); 12] = [
             (&[], None),
             (&[&good], None),
