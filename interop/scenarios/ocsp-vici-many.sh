@@ -20,47 +20,10 @@ ledger_start
 ledger submit vendor.pem --class ca || fail "the CA was not accepted"
 ledger submit devices/certificates.pem >submitted || { cat submitted; fail "the devices were not accepted"; }
 bridge_start
-strongswan_files segw segw vendor
-rm segw/swanctl/x509/vendor.pem
-mkdir -p segw/swanctl/x509ca segw/swanctl/x509ocsp
-cp vendor.pem segw/swanctl/x509ca/
-cp bridge/signer.pem segw/swanctl/x509ocsp/
+gateway_files vendor
+sed -i 's#addrs = 10.88.0.0/24#addrs = 10.88.0.0/16#' segw/swanctl/swanctl.conf
 # Cookies off: all devices come from one address. Times in the log as the ledger tells them.
-sed -i -e 's/ x509 openssl pubkey/ x509 openssl revocation constraints pubkey/' -e 's/ curve25519 vici/ curve25519 curl vici/' \
-  -e 's/^  plugins {/  plugins {\n    revocation {\n      enable_ocsp = yes\n      enable_crl = no\n      timeout = 3s\n    }/' \
-  -e 's/^      time_format = .*/      time_format = %s\n      time_add_ms = yes/' -e 's/^charon-systemd {/charon-systemd {\n  dos_protection = no/' segw/strongswan.conf
-ocsp-bridge strongswan-config --config bridge/bridge.toml --ca vendor.pem >lines || fail "strongswan-config"
-cat - lines >segw/swanctl/swanctl.conf <<'CONF'
-connections {
-  segw {
-    version = 2
-    local_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    pools = inner
-    local {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    remote {
-      auth = pubkey
-      cacerts = vendor.pem
-      revocation = strict
-    }
-    children {
-      core {
-        local_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-}
-pools {
-  inner {
-    addrs = 10.88.0.0/16
-  }
-}
-CONF
+sed -i -e 's/^      time_format = .*/      time_format = %s\n      time_add_ms = yes/' -e 's/^charon-systemd {/charon-systemd {\n  dos_protection = no/' segw/strongswan.conf
 charon_start segw "$SEGW"
 start sync "$SEGW" ocsp-bridge vici-sync --vici "unix://$WORK/segw/charon.vici" --config bridge/bridge.toml --metrics 127.0.0.1:9473
 until_true 10 in_segw curl -fs http://127.0.0.1:9473/ready || { cat sync.log; fail "vici-sync is not ready"; }
