@@ -31,7 +31,7 @@ until_true 10 in_segw curl -fs http://127.0.0.1:9473/ready || { cat sync.log; fa
 step "$count devices come in at once"
 start fleet "$HENB" henb-sim fleet --gateway 192.0.2.1 --gateway-id segw.lab.test --gateway-certificate segw.pem --identities devices \
   --remote-ts 10.99.0.0/24 --arrival burst --hold-s 3000 --patience-s 60 --json
-# Without waiting for those that are busy: charon wakes only one of several that wait.
+# Without waiting for those that are busy.
 live() { vici segw --list-sas --noblock 2>/dev/null | grep -c 'remote .*lab.test'; }
 are_in() { [ "$(live)" -eq "$1" ]; }
 until_true 60 are_in "$count" || { live; cat fleet.log; fail "not everybody is in"; }

@@ -2,8 +2,7 @@
 //!
 //! Before charon terminates one IKE_SA it looks at all of them, and waits for each that is busy: one whose peer's
 //! status it is just asking about is busy as long as the OCSP responder takes. Closings at the same time wait
-//! together. But of several that wait for the same IKE_SA charon 5.9.8 wakes one (see `daemon::list`), which wakes
-//! others only as it goes on. So there is one at a time as long as each is quick, and a few when not.
+//! together, each in a thread of charon's. So there is one at a time as long as each is quick, and more when not.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -120,11 +119,11 @@ async fn terminate(socket: &Path, idle: &mut Option<Connection>, id: u64) -> Res
     Ok(())
 }
 
-/// The most at one time: few of charon's sixteen threads.
-const MAX_UNDER_WAY: usize = 4;
+/// The most at one time: of charon's sixteen threads some must be left for handshakes, for which these wait.
+const MAX_UNDER_WAY: usize = 8;
 
-/// After how long the next is begun beside one that is not done.
-const QUICK: Duration = Duration::from_millis(250);
+/// After how long the next is begun beside those that are not done.
+const QUICK: Duration = Duration::from_millis(50);
 
 /// How long the daemon may take for one. OCSP responders of several URLs may be as slow as ten seconds each.
 const PATIENCE: Duration = Duration::from_secs(60);

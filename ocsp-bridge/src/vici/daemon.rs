@@ -18,11 +18,8 @@ pub(super) struct Listing {
     pub(super) certified: HashSet<String>,
 }
 
-/// Lists them on a connection of its own, without the IKE_SAs that are busy just now.
-///
-/// charon 5.9.8 can also wait for those. But of two commands that wait for the same IKE_SA it wakes one, and the
-/// other stays until that IKE_SA is busy again, which may be hours: `enumerator_filter_wait` in ike_sa_manager.c does
-/// not pass the signal on. `terminate` always waits, so nothing else of ours may.
+/// Lists them on a connection of its own, without the IKE_SAs that are busy just now: charon would wait for those as
+/// long as for their peers' OCSP responder, in one of the threads that handshakes need.
 pub(super) async fn list(socket: PathBuf) -> Result<Listing, ViciError> {
     let mut connection = Connection::open(&socket).await?;
     let mut listing = Listing::default();
