@@ -1,8 +1,12 @@
 //! What the responder hands to its HTTP server.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use httpdate::fmt_http_date;
+use hyper::header::{ETAG, EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED};
 use ocsp::{ResponseStatus, UnixTime};
 use ring::digest;
 
@@ -18,7 +22,7 @@ pub struct Answer {
     /// How it came about.
     pub origin: Origin,
     /// How long, and under which name, HTTP caches may keep it. `None`: not at all, since it holds a nonce or an error.
-    pub cacheable: Option<Lifetime>,
+    pub cacheable: Option<Arc<Lifetime>>,
 }
 
 impl Answer {
@@ -74,8 +78,8 @@ pub enum Origin {
     Signed,
 }
 
-/// How long an answer holds, for HTTP caches (RFC 5019 §6).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How long an answer holds, for HTTP caches (RFC 9919 §6).
+#[derive(Debug, Eq, PartialEq)]
 pub struct Lifetime {
     /// `thisUpdate`: the time of the ledger's knowledge. For `Last-Modified`.
     pub this_update: UnixTime,
@@ -85,6 +89,40 @@ pub struct Lifetime {
     pub next_update: UnixTime,
     /// The name of exactly these octets. For `ETag` and `If-None-Match`.
     pub etag: ETag,
+    /// The header fields that stay the same whenever the answer is given.
+    pub(crate) fields: [(HeaderName, HeaderValue); 3],
+}
+
+impl Lifetime {
+    /// Of the response with these octets.
+    pub(crate) fn new(
+        this_update: UnixTime,
+        produced_at: UnixTime,
+        next_update: UnixTime,
+        der: &[u8],
+    ) -> Self {
+        let etag = ETag::of(der);
+        // Letters, digits and punctuation: always a header value.
+        let value = |text: &str| {
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        let fields = [
+            (ETAG, value(etag.as_str())),
+            (EXPIRES, value(&http_date(next_update))),
+            (LAST_MODIFIED, value(&http_date(this_update))),
+        ];
+        Self {
+            this_update,
+            produced_at,
+            next_update,
+            etag,
+            fields,
+        }
+    }
+}
+
+fn http_date(time: UnixTime) -> String {
+    fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.min(UnixTime::MAX).0))
 }
 
 /// A strong entity tag: the SHA-256 of the response in hexadecimal, as RFC 9919 recommends.

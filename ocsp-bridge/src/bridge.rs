@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, KeyPlace, SignerFiles, TokenKey};
-use crate::http::{self, Readiness, Service};
+use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
+use crate::http::{self, Readiness, Service, Tls, TlsError, TlsIdentity};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
@@ -33,6 +33,7 @@ pub struct Bridge {
     running: Mutex<Config>,
     responder: Arc<Responder>,
     service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
     client: Client,
     stopping: Arc<AtomicBool>,
@@ -49,6 +50,7 @@ impl Bridge {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let now = wall_clock();
         let signers = load_signers(&config, now)?;
+        let identity = load_tls(&config, now)?;
         let client = spawn_client(&config)?;
         let mut metrics = Metrics::new();
         metrics.watch(client.clone());
@@ -69,6 +71,8 @@ impl Bridge {
         // There is only this one; a second would not be shown, and that is all.
         let _shown = cell.set(Arc::downgrade(&responder));
         show_expiry(&metrics, &responder);
+        show_tls_expiry(&metrics, identity.as_ref());
+        let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
         let service = Arc::new(Service::new(
             &config.listen.path,
             config.limits,
@@ -82,13 +86,18 @@ impl Bridge {
 
         let mut listeners = Vec::new();
         for &address in &config.listen.addresses {
-            listeners.push(bind(address).await?);
+            let (listener, address) = bind(address).await?;
+            listeners.push((listener, address, None));
+        }
+        for &address in config.listen.tls.iter().flat_map(|tls| &tls.addresses) {
+            let (listener, address) = bind(address).await?;
+            listeners.push((listener, address, tls.clone()));
         }
         let operations = match config.metrics {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+        let addresses = listeners.iter().map(|(_, address, _)| *address).collect();
         let metrics_address = operations.as_ref().map(|(_, address)| *address);
 
         let changes = client.subscribe();
@@ -100,11 +109,13 @@ impl Bridge {
             };
             follower.follow(changes, tell).await;
         });
-        for (listener, address) in listeners {
-            tracing::info!(%address, "OCSP over HTTP listening");
+        for (listener, address, tls) in listeners {
+            let over = if tls.is_some() { "HTTPS" } else { "HTTP" };
+            tracing::info!(%address, "OCSP over {over} listening");
             tasks.spawn(http::serve(
                 Arc::clone(&service),
                 listener,
+                tls,
                 until(stopped.clone()),
             ));
         }
@@ -132,6 +143,7 @@ impl Bridge {
             running: Mutex::new(config),
             responder,
             service,
+            tls,
             metrics,
             client,
             stopping,
@@ -140,15 +152,18 @@ impl Bridge {
         })
     }
 
-    /// Takes over signers, policy and access log of another configuration, from the next request on. Requests
+    /// Takes over signers, TLS certificate, policy and access log of another configuration, from the next request on. Requests
     /// under way end as they began. What only a restart can change is named in the log.
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a signer cannot be used; then everything stays as it is.
+    /// [`StartError`] when a signer or the TLS certificate cannot be used; then everything stays as it is.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        let signers = match load_signers(&config, wall_clock()) {
-            Ok(signers) => signers,
+        let now = wall_clock();
+        let loaded =
+            load_signers(&config, now).and_then(|signers| Ok((signers, load_tls(&config, now)?)));
+        let (signers, identity) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
                 self.metrics.reloads_refused.inc();
                 return Err(error);
@@ -161,6 +176,10 @@ impl Bridge {
         self.responder.replace(config.policy.clone(), signers);
         self.service.log_access(config.access);
         // Listeners, ledger and limits go on as they were: a later reload compares with those.
+        if let (Some(tls), Some(identity)) = (&self.tls, identity) {
+            show_tls_expiry(&self.metrics, Some(&identity));
+            tls.replace(identity);
+        }
         running.policy = config.policy;
         running.signer = config.signer;
         running.delegates = config.delegates;
@@ -176,7 +195,7 @@ impl Bridge {
         self.metrics.reloads_refused.inc();
     }
 
-    /// Where requests are served.
+    /// Where requests are served: those without TLS first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -217,6 +236,28 @@ pub fn load_signers(config: &Config, now: UnixTime) -> Result<Signers, StartErro
             })?;
     }
     Ok(signers)
+}
+
+/// Reads the certificate and key for TLS that a configuration names, if it does.
+///
+/// # Errors
+///
+/// [`StartError`], which names the file and what is wrong with it.
+pub fn load_tls(config: &Config, now: UnixTime) -> Result<Option<TlsIdentity>, StartError> {
+    let Some(TlsListen {
+        certificate, key, ..
+    }) = &config.listen.tls
+    else {
+        return Ok(None);
+    };
+    let pkcs8 = read_key(key)?;
+    TlsIdentity::new(now, read_certificates(certificate)?, pkcs8.as_bytes())
+        .map(Some)
+        .map_err(|error| StartError::Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            error,
+        })
 }
 
 fn load_signer(files: &SignerFiles, now: UnixTime) -> Result<Signer, StartError> {
@@ -373,6 +414,13 @@ async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
     }
 }
 
+fn show_tls_expiry(metrics: &Metrics, identity: Option<&TlsIdentity>) {
+    let not_after = identity.map_or(0, |identity| identity.not_after().0);
+    metrics
+        .tls_not_after
+        .set(i64::try_from(not_after).unwrap_or(i64::MAX));
+}
+
 /// Says in the log, now and each day, that a signer comes to its end; each minute once it has.
 async fn watch_expiry(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
     let mut ticks = interval(EXPIRY_TICK);
@@ -442,6 +490,16 @@ pub enum StartError {
         key: Box<KeyPlace>,
         /// What is wrong.
         error: SignerError,
+    },
+    /// Certificate and key cannot be used for TLS.
+    #[error("{} with {}: {error}", certificate.display(), key.display())]
+    Tls {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        error: TlsError,
     },
 }
 

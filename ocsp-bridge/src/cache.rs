@@ -12,7 +12,7 @@ use lru::LruCache;
 use ocsp::{CertStatus, UnixTime};
 use tokio::sync::OnceCell;
 
-use crate::answer::{ETag, Lifetime};
+use crate::answer::Lifetime;
 
 /// What is kept for one CertID.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(crate) enum Content {
 #[derive(Clone, Debug)]
 pub(crate) struct Signed {
     pub(crate) der: Bytes,
-    pub(crate) lifetime: Lifetime,
+    pub(crate) lifetime: Arc<Lifetime>,
 }
 
 /// What a response with several entries says of time: it is as fresh as the least fresh of them.
@@ -122,13 +122,11 @@ impl Span {
 
 impl Signed {
     pub(crate) fn new(der: Bytes, span: Span) -> Self {
-        let lifetime = Lifetime {
-            this_update: span.this_update,
-            produced_at: span.produced_at,
-            next_update: span.next_update,
-            etag: ETag::of(&der),
-        };
-        Self { der, lifetime }
+        let lifetime = Lifetime::new(span.this_update, span.produced_at, span.next_update, &der);
+        Self {
+            der,
+            lifetime: Arc::new(lifetime),
+        }
     }
 }
 

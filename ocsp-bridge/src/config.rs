@@ -48,6 +48,27 @@ pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     /// The path of the URL that clients are given, without slashes at its ends; empty for the root.
     pub path: String,
+    /// Where requests come to over TLS, if they do.
+    pub tls: Option<TlsListen>,
+}
+
+/// `[listen.tls]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsListen {
+    /// The addresses with their ports; port 0 lets the system choose.
+    pub addresses: Vec<SocketAddr>,
+    /// The server's certificate, with its chain if it has one. PEM or DER.
+    pub certificate: PathBuf,
+    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
+    pub key: PathBuf,
+}
+
+impl Listen {
+    /// Whether the sockets, and what is asked for on them, are the same. Certificates do not matter.
+    fn is_same_place(&self, other: &Self) -> bool {
+        let tls = |listen: &Self| listen.tls.as_ref().map(|tls| tls.addresses.clone());
+        self.addresses == other.addresses && self.path == other.path && tls(self) == tls(other)
+    }
 }
 
 /// `[signer]`, and the signer of a `[[delegate]]`.
@@ -105,7 +126,7 @@ impl Config {
     #[must_use]
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        if self.listen != other.listen {
+        if !self.listen.is_same_place(&other.listen) {
             fields.push("listen");
         }
         if self.ledger.chain != other.ledger.chain
@@ -168,6 +189,10 @@ nodes = ["http://127.0.0.1:9470"]
 [listen]
 addresses = ["127.0.0.1:1", "[::1]:2"]
 path = "/pki/ocsp/"
+[listen.tls]
+address = "[::1]:3"
+certificate = "tls.pem"
+key = "/tls.key"
 [signer]
 certificate = "a"
 key = "b"
@@ -208,6 +233,10 @@ listen = "127.0.0.1:9472"
         )
         .unwrap();
         assert_eq!(config.listen.path, "pki/ocsp");
+        let tls = config.listen.tls.unwrap();
+        assert_eq!(tls.addresses, ["[::1]:3".parse().unwrap()]);
+        assert_eq!(tls.certificate, Path::new("conf/tls.pem"));
+        assert_eq!(tls.key, Path::new("/tls.key"));
         assert_eq!(config.delegates[0].issuer, Path::new("conf/vendor-ca.pem"));
         assert_eq!(
             config.delegates[0].signer.key,
@@ -310,6 +339,20 @@ listen = "127.0.0.1:9472"
             ),
             (
                 "[signer]",
+                "[listen.tls]\naddress = \"x\"\ncertificate = \"a\"\nkey = \"b\"\n[signer]",
+                5,
+                "listen.tls.address",
+                "expected an address with a port",
+            ),
+            (
+                "[signer]",
+                "[listen.tls]\naddress = \"[::1]:1\"\nkey = \"b\"\n[signer]",
+                4,
+                "listen.tls",
+                "missing field `certificate`",
+            ),
+            (
+                "[signer]",
                 "[[delegate]]\nissuer = \"a\"\n[signer]",
                 4,
                 "delegate",
@@ -356,6 +399,18 @@ listen = "127.0.0.1:9472"
         )
         .unwrap();
         assert_eq!(config.needs_restart(&other), ["listen"]);
+        // TLS alone is enough; another certificate is taken over, another address is not.
+        let tls = |more: &str| {
+            let tls = format!("[listen.tls]\n{more}\nkey = \"b\"");
+            parse(&GOOD.replace("[listen]\naddress = \"127.0.0.1:8888\"", &tls)).unwrap()
+        };
+        let config = tls("address = \"[::1]:1\"\ncertificate = \"a\"");
+        assert!(config.listen.addresses.is_empty());
+        let other = tls("address = \"[::1]:1\"\ncertificate = \"c\"");
+        assert!(config.needs_restart(&other).is_empty());
+        let other = tls("address = \"[::1]:2\"\ncertificate = \"a\"");
+        assert_eq!(config.needs_restart(&other), ["listen"]);
+        let config = parse(GOOD).unwrap();
         let other = parse(&GOOD.replace("9470", "9471")).unwrap();
         assert_eq!(config.needs_restart(&other), ["ledger"]);
         assert!(config.needs_restart(&config).is_empty());

@@ -11,17 +11,19 @@
 mod access;
 mod connection;
 mod connections;
+mod head_timer;
 mod operations;
 mod question;
 mod respond;
 mod route;
+mod tls;
+mod within;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +34,7 @@ use crate::responder::Responder;
 
 pub use self::access::AccessPolicy;
 pub use self::operations::{Exposition, Readiness, serve_operations};
+pub use self::tls::{Tls, TlsError, TlsIdentity};
 
 /// What a client may take of the server. The defaults suit a responder for some thousand gateways.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +44,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// The longest OCSP request, in octets. Default 4096; real ones have 70 to 300.
     pub request_octets: usize,
-    /// How long a request's head may take to come, and how long a connection may stay idle. Default 15 s.
+    /// How long a request's head may take to come, and how long a connection may stay idle. A TLS handshake has
+    /// the same time before. Default 15 s.
     pub head: Duration,
     /// How long a request's body may take to come after its head. Default 5 s.
     pub body: Duration,
@@ -97,15 +101,17 @@ impl Service {
     }
 }
 
-/// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way.
+/// Serves OCSP on one listener until `shutdown`; then finishes the requests that are under way. With `tls`, only
+/// over TLS.
 ///
 /// Nothing that a client does ends it.
 pub async fn serve(
     service: Arc<Service>,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let (stop, stopping) = watch::channel(false);
+    let origin = service.connections.listener();
     let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -124,7 +130,7 @@ pub async fn serve(
                 continue;
             }
         };
-        match service.connections.admit(Instant::now()) {
+        match service.connections.admit(origin, Instant::now()) {
             Admission::Admitted {
                 connection,
                 evicted,
@@ -137,9 +143,9 @@ pub async fn serve(
                 }
                 let connection = connection::Serving {
                     service: Arc::clone(&service),
-                    connection: Arc::new(connection),
+                    connection,
                     client,
-                    stop: stopping.clone(),
+                    tls: tls.as_ref().map(|tls| tls.config()),
                 };
                 tasks.spawn(connection.run(stream));
             }
@@ -153,7 +159,7 @@ pub async fn serve(
             .set(gauge(service.connections.len()));
     }
     drop(listener);
-    stop.send_replace(true);
+    service.connections.finish(origin);
     let finished = timeout(GRACE, async { while tasks.join_next().await.is_some() {} });
     if finished.await.is_err() {
         tracing::warn!(

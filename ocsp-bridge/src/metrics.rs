@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ledger_client::Client;
+use ocsp::ResponseStatus;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -27,6 +28,10 @@ pub struct Metrics {
     pub connections_evicted: Counter,
     /// HTTP connections that found no room.
     pub connections_refused: Counter,
+    /// TLS handshakes that failed, or did not end in time.
+    pub tls_handshakes_failed: Counter,
+    /// The TLS certificate's last second, Unix time; 0 without TLS.
+    pub tls_not_after: Gauge,
     /// From the whole request to its answer, in seconds.
     pub answer_seconds: Histogram,
     /// Requests that had no answer in time and were told tryLater.
@@ -41,10 +46,32 @@ pub struct Metrics {
     pub reloads: Counter,
     /// Configurations and signers refused on SIGHUP; the old ones go on.
     pub reloads_refused: Counter,
-    requests: Family<ByMethod, Counter>,
-    http_statuses: Family<ByCode, Counter>,
-    responses: Family<ByStatus, Counter>,
+    requests: Known<&'static str>,
+    http_statuses: Known<u16>,
+    http_statuses_other: Family<ByCode, Counter>,
+    responses: Known<&'static str>,
     look_ups: Family<ByResult, Counter>,
+}
+
+/// The counters of the labels that are met all the time, found without a lock. They are shown from the start, at zero.
+#[derive(Debug)]
+struct Known<T>(Vec<(T, Counter)>);
+
+impl<T: Copy + PartialEq> Known<T> {
+    fn new<S>(family: &Family<S, Counter>, values: &[T], label: impl Fn(T) -> S) -> Self
+    where
+        S: Clone + Eq + std::hash::Hash,
+    {
+        let counter = |&value| (value, family.get_or_create_owned(&label(value)));
+        Self(values.iter().map(counter).collect())
+    }
+
+    fn get(&self, value: T) -> Option<&Counter> {
+        let mut known = self.0.iter();
+        known
+            .find(|(known, _)| *known == value)
+            .map(|(_, counter)| counter)
+    }
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -97,6 +124,18 @@ impl Metrics {
             r,
             "connections_refused",
             "HTTP connections that found no room",
+        );
+        let tls_handshakes_failed = counter(
+            r,
+            "tls_handshakes_failed",
+            "TLS handshakes that failed, or did not end in time",
+        );
+        let tls_not_after = Gauge::default();
+        r.register_with_unit(
+            "tls_not_after",
+            "The TLS certificate's last second, Unix time; 0 without TLS",
+            Unit::Seconds,
+            tls_not_after.clone(),
         );
         let requests = Family::<ByMethod, Counter>::default();
         r.register(
@@ -155,11 +194,15 @@ impl Metrics {
             "reloads_refused",
             "Configurations and signers refused on SIGHUP; the old ones go on",
         );
+        let requests = Known::new(&requests, &METHODS, |method| ByMethod { method });
+        let responses = Known::new(&responses, &STATUSES, |status| ByStatus { status });
         Self {
             registry,
             connections,
             connections_evicted,
             connections_refused,
+            tls_handshakes_failed,
+            tls_not_after,
             answer_seconds,
             answers_late,
             look_ups_shed,
@@ -168,7 +211,8 @@ impl Metrics {
             reloads,
             reloads_refused,
             requests,
-            http_statuses,
+            http_statuses: Known::new(&http_statuses, &[200, 304], |code| ByCode { code }),
+            http_statuses_other: http_statuses,
             responses,
             look_ups,
         }
@@ -190,19 +234,29 @@ impl Metrics {
         responder
     }
 
-    /// Counts an HTTP request.
+    /// Counts an HTTP request. `method` is `GET`, `HEAD`, `POST` or `other`.
     pub fn requested(&self, method: &'static str) {
-        self.requests.get_or_create(&ByMethod { method }).inc();
+        if let Some(counter) = self.requests.get(method) {
+            counter.inc();
+        }
     }
 
     /// Counts an HTTP response.
     pub fn responded(&self, code: u16) {
-        self.http_statuses.get_or_create(&ByCode { code }).inc();
+        match self.http_statuses.get(code) {
+            Some(counter) => counter.inc(),
+            None => self
+                .http_statuses_other
+                .get_or_create(&ByCode { code })
+                .inc(),
+        };
     }
 
     /// Counts an OCSP response.
-    pub fn answered(&self, status: &'static str, took: Duration) {
-        self.responses.get_or_create(&ByStatus { status }).inc();
+    pub fn answered(&self, status: ResponseStatus, took: Duration) {
+        if let Some(counter) = self.responses.get(status.name()) {
+            counter.inc();
+        }
         self.answer_seconds.observe(took.as_secs_f64());
     }
 
@@ -386,6 +440,18 @@ impl Collector for LedgerCollector {
     }
 }
 
+/// The methods that are told apart.
+const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
+
+/// All statuses of an OCSP response that are given.
+const STATUSES: [&str; 5] = [
+    ResponseStatus::Successful.name(),
+    ResponseStatus::MalformedRequest.name(),
+    ResponseStatus::InternalError.name(),
+    ResponseStatus::TryLater.name(),
+    ResponseStatus::Unauthorized.name(),
+];
+
 /// From ten microseconds to five seconds.
 const SECONDS: [f64; 16] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
@@ -401,7 +467,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.requested("POST");
         metrics.responded(200);
-        metrics.answered("tryLater", Duration::from_millis(3));
+        metrics.answered(ResponseStatus::TryLater, Duration::from_millis(3));
         metrics.looked_up("ambiguous");
         metrics.signer_not_after.set(7);
         let text = metrics.text().unwrap();

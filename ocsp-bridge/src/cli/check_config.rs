@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use ocsp_bridge::UnixTime;
-use ocsp_bridge::bridge::load_signers;
+use ocsp_bridge::bridge::{load_signers, load_tls};
 use ocsp_bridge::config::Config;
 
 #[derive(Args)]
@@ -19,6 +19,7 @@ pub(super) fn run(args: &CheckConfigArgs) -> Result<(), String> {
     let config = Config::read(&args.config).map_err(|error| error.to_string())?;
     let now = UnixTime::from(SystemTime::now());
     let signers = load_signers(&config, now).map_err(|error| error.to_string())?;
+    let tls = load_tls(&config, now).map_err(|error| error.to_string())?;
     println!("{}: good", args.config.display());
     if let Some(days) = signers
         .iter()
@@ -26,6 +27,10 @@ pub(super) fn run(args: &CheckConfigArgs) -> Result<(), String> {
         .min()
     {
         println!("the first signer certificate expires in {days} days");
+    }
+    if let Some(tls) = tls {
+        let days = now.until(tls.not_after()).as_secs() / 86_400;
+        println!("the TLS certificate expires in {days} days");
     }
     println!(
         "a gateway keeps an answer for up to {} s: it learns of a revocation after at most that",

@@ -28,6 +28,10 @@ A configuration (all but the first three tables may be left out):
   [listen]
   address = \"127.0.0.1:8888\"            # or addresses = [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]
   path = \"/\"                            # the path of the URL that clients are given
+  [listen.tls]                          # over TLS, beside or in place of the address above
+  address = \"127.0.0.1:8889\"            # or addresses
+  certificate = \"tls.pem\"               # with its chain; PEM or DER
+  key = \"tls.key\"                       # PKCS#8, readable by its owner only
   [signer]                              # signs for every issuer without a delegate
   certificate = \"signer.pem\"            # PEM or DER, paths count from this file's folder
   key = \"signer.key\"                    # PKCS#8, readable by its owner only; or, built with the feature pkcs11:

@@ -31,6 +31,12 @@ pub(super) fn run(args: &StrongswanConfigArgs) -> Result<(), String> {
     } else {
         args.url.clone()
     };
+    if urls.is_empty() {
+        return Err(format!(
+            "{}: listen: only TLS is listened on; say by --url under which http URL gateways reach this responder",
+            args.config.display()
+        ));
+    }
     for url in &urls {
         if !is_plain_url(url) {
             return Err(format!(

@@ -1,5 +1,6 @@
 //! The file as `serde` reads it, and what each field must be.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,9 @@ use serde::Deserialize;
 use settings::SourceText;
 
 use super::key_place::{self, RawTokenKey};
-use super::{Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles};
+use super::{
+    Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles, TlsListen,
+};
 use crate::http::{AccessPolicy, HttpLimits};
 use crate::ledger::LedgerConfig;
 use crate::translate::{NoncePolicy, NotRecordedPolicy, Policy};
@@ -39,6 +42,16 @@ struct RawListen {
     addresses: Option<Vec<String>>,
     #[serde(default)]
     path: String,
+    tls: Option<RawTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    address: Option<String>,
+    addresses: Option<Vec<String>>,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +155,7 @@ impl RawConfig {
         };
         let limits = self.limits.check(source)?;
         Ok(Config {
-            listen: self.listen.check(source)?,
+            listen: self.listen.check(source, folder)?,
             signer: match self.signer {
                 Some(signer) => Some(files(
                     "signer",
@@ -184,27 +197,21 @@ impl RawConfig {
 }
 
 impl RawListen {
-    fn check(self, source: &SourceText<'_>) -> Result<Listen, ConfigError> {
-        let (field, addresses) = match (self.address, self.addresses) {
-            (Some(address), None) => ("address", vec![address]),
-            (None, Some(addresses)) if !addresses.is_empty() => ("addresses", addresses),
-            _ => {
-                return Err(source.error(
-                    &["listen", "addresses"],
-                    "expected either address, as in \"127.0.0.1:8888\", or addresses, a list of at least one",
-                ));
-            }
+    fn check(self, source: &SourceText<'_>, folder: &Path) -> Result<Listen, ConfigError> {
+        let tls = match self.tls {
+            Some(tls) => Some(TlsListen {
+                addresses: addresses(source, &["listen", "tls"], tls.address, tls.addresses)?,
+                certificate: folder.join(tls.certificate),
+                key: folder.join(tls.key),
+            }),
+            None => None,
         };
-        let addresses = addresses
-            .iter()
-            .map(|address| {
-                source.parse(
-                    &["listen", field],
-                    address,
-                    "an address with a port, as in \"127.0.0.1:8888\" or \"[::1]:8888\"",
-                )
-            })
-            .collect::<Result<_, _>>()?;
+        // TLS alone will do.
+        let addresses = if tls.is_some() && self.address.is_none() && self.addresses.is_none() {
+            Vec::new()
+        } else {
+            addresses(source, &["listen"], self.address, self.addresses)?
+        };
         let path = self.path.trim_matches('/').to_owned();
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~/".contains(&octet);
         if !path.bytes().all(is_plain) || path.contains("//") {
@@ -216,8 +223,42 @@ impl RawListen {
                 ),
             ));
         }
-        Ok(Listen { addresses, path })
+        Ok(Listen {
+            addresses,
+            path,
+            tls,
+        })
     }
+}
+
+/// The addresses of a table that has either `address` or `addresses`.
+fn addresses(
+    source: &SourceText<'_>,
+    table: &[&str],
+    address: Option<String>,
+    addresses: Option<Vec<String>>,
+) -> Result<Vec<SocketAddr>, ConfigError> {
+    let (field, addresses) = match (address, addresses) {
+        (Some(address), None) => ("address", vec![address]),
+        (None, Some(addresses)) if !addresses.is_empty() => ("addresses", addresses),
+        _ => {
+            return Err(source.error(
+                &[table, &["addresses"]].concat(),
+                "expected either address, as in \"127.0.0.1:8888\", or addresses, a list of at least one",
+            ));
+        }
+    };
+    let field = [table, &[field]].concat();
+    addresses
+        .iter()
+        .map(|address| {
+            source.parse(
+                &field,
+                address,
+                "an address with a port, as in \"127.0.0.1:8888\" or \"[::1]:8888\"",
+            )
+        })
+        .collect()
 }
 
 impl RawLedger {

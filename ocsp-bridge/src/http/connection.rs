@@ -1,39 +1,96 @@
 //! One connection.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::server::ServerConfig;
+use tokio_rustls::server::TlsStream;
 
-use super::connections::Connection;
+use super::connections::{Connection, Told};
+use super::head_timer::HeadTimer;
 use super::{Service, route};
 
 /// What one connection's task holds.
 pub(super) struct Serving {
     pub(super) service: Arc<Service>,
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Connection,
     pub(super) client: SocketAddr,
-    /// Turns true when the server stops.
-    pub(super) stop: watch::Receiver<bool>,
+    /// For TLS: the identity at the time when the client came.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
+
+/// How a connection came to its end.
+enum End {
+    /// hyper ended it: the client left, or asked for it.
+    Http(hyper::Result<()>),
+    /// The client took too long with a head, or stayed idle too long.
+    Late,
+    /// It had to make room.
+    Evicted,
 }
 
 impl Serving {
     /// Serves the connection to its end.
-    pub(super) async fn run(mut self, stream: TcpStream) {
+    pub(super) async fn run(self, stream: TcpStream) {
         // Neither makes an answer wrong where it fails.
         let _nodelay = stream.set_nodelay(true);
         let _timeout = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED);
-        let (service, connection) = (&self.service, &self.connection);
+        match &self.tls {
+            None => self.http(stream).await,
+            Some(config) => {
+                if let Some(stream) = self.handshake(config, stream).await {
+                    self.http(stream).await;
+                }
+            }
+        }
+    }
+
+    /// The TLS handshake, which has the time of a request's head.
+    async fn handshake(
+        &self,
+        config: &Arc<ServerConfig>,
+        stream: TcpStream,
+    ) -> Option<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(Arc::clone(config));
+        let mut handshake = pin!(timeout(self.service.limits.head, acceptor.accept(stream)));
+        let done = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            // Nothing is under way yet.
+            Poll::Pending if self.connection.told(cx).is_some() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
         let client = self.client;
+        match done.await? {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => tracing::debug!(%client, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%client, "a TLS handshake did not end in time"),
+        }
+        self.service.metrics.tls_handshakes_failed.inc();
+        None
+    }
+
+    /// HTTP to the connection's end.
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let (service, connection, client) = (&self.service, &self.connection, self.client);
+        let limit = service.limits.head;
+        let head = HeadTimer::new();
         let http = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(service.limits.head)
+            .timer(head.clone())
+            .header_read_timeout(limit)
             .max_buf_size(MAX_HEAD)
+            // Copying an answer behind its head costs less than handing both to the system apart.
+            .writev(false)
             // A client that has sent all it wants to, and says so, still gets its answer.
             .half_close(true)
             .serve_connection(
@@ -43,20 +100,38 @@ impl Serving {
                     Ok::<_, Infallible>(response)
                 }),
             );
-        tokio::pin!(http);
-        let mut stopping = false;
-        let ended = loop {
-            tokio::select! {
-                ended = http.as_mut() => break ended,
-                () = connection.evicted() => return,
-                _ = self.stop.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
+        let mut http = pin!(http);
+        let mut alarm = pin!(sleep(limit));
+        let end = poll_fn(|cx| {
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                return Poll::Ready(End::Http(ended));
+            }
+            match connection.told(cx) {
+                Some(Told::Leave) => return Poll::Ready(End::Evicted),
+                Some(Told::Finish) => {
                     http.as_mut().graceful_shutdown();
+                    // What it has to do for that is done now, or wakes this task.
+                    if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                        return Poll::Ready(End::Http(ended));
+                    }
+                }
+                None => {}
+            }
+            while alarm.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                match head.due() {
+                    Some(due) if due <= now.into_std() => return Poll::Ready(End::Late),
+                    Some(due) => alarm.as_mut().reset(due.into()),
+                    // The next head is waited for from now on at the earliest.
+                    None => alarm.as_mut().reset(now + limit),
                 }
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%client, %error, "a connection broke");
+            Poll::Pending
+        });
+        match end.await {
+            End::Http(Ok(())) | End::Evicted => {}
+            End::Http(Err(error)) => tracing::debug!(%client, %error, "a connection broke"),
+            End::Late => tracing::debug!(%client, "a request's head did not come in time"),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The open connections: how many there may be, and which go first when there is no room.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 /// When there is no room, this share of all connections is closed at once (one in sixteen), so that the
 /// search for them is paid for by many.
@@ -22,6 +23,7 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
+    listeners: u64,
     connections: HashMap<u64, Arc<Shared>>,
 }
 
@@ -48,9 +50,16 @@ impl Connections {
         })
     }
 
+    /// A name for one more listener.
+    pub(super) fn listener(&self) -> Listener {
+        let mut open = self.open();
+        open.listeners += 1;
+        Listener(open.listeners)
+    }
+
     /// Takes a new connection in. Without room, those that have waited for their client the longest go: a
     /// client that is slow, or idle, never keeps out one that is quick.
-    pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Admission {
+    pub(super) fn admit(self: &Arc<Self>, listener: Listener, now: Instant) -> Admission {
         let mut open = self.open();
         let mut evicted = 0;
         if open.connections.len() >= self.room {
@@ -62,8 +71,10 @@ impl Connections {
         let id = open.next;
         open.next = open.next.wrapping_add(1);
         let shared = Arc::new(Shared {
+            listener,
             waiting_since: AtomicU64::new(self.tick(now)),
-            evicted: Notify::new(),
+            told: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
         });
         open.connections.insert(id, Arc::clone(&shared));
         Admission::Admitted {
@@ -76,14 +87,24 @@ impl Connections {
         }
     }
 
+    /// Tells all connections of a listener that stops to finish what is under way.
+    pub(super) fn finish(&self, listener: Listener) {
+        for shared in self.open().connections.values() {
+            if shared.listener == listener {
+                shared.tell(FINISH);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open().connections.len()
     }
 
     /// Milliseconds since the server began, from 1: 0 says that nobody is waited for.
     fn tick(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.origin).as_millis();
-        u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
+        let since = now.saturating_duration_since(self.origin);
+        let whole = since.as_secs().saturating_mul(1_000);
+        whole.saturating_add(u64::from(since.subsec_millis()) + 1)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -103,7 +124,7 @@ fn evict(connections: &mut HashMap<u64, Arc<Shared>>, room: usize) -> usize {
     }
     for (_, id) in waiting.iter().take(count) {
         if let Some(shared) = connections.remove(id) {
-            shared.evicted.notify_one();
+            shared.tell(LEAVE);
         }
     }
     count
@@ -112,10 +133,36 @@ fn evict(connections: &mut HashMap<u64, Arc<Shared>>, room: usize) -> usize {
 /// In `waiting_since`: the server works, the client waits.
 const SERVED: u64 = 0;
 
+/// The listener that a connection came by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Listener(u64);
+
+/// What a connection's task is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Told {
+    /// Finish what is under way: the server stops.
+    Finish,
+    /// Make room, now.
+    Leave,
+}
+
+/// In `told`.
+const FINISH: u8 = 1;
+const LEAVE: u8 = 2;
+
 #[derive(Debug)]
 struct Shared {
+    listener: Listener,
     waiting_since: AtomicU64,
-    evicted: Notify,
+    told: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Shared {
+    fn tell(&self, what: u8) {
+        self.told.fetch_or(what, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 /// One open connection.
@@ -127,9 +174,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Resolves when this connection must make room.
-    pub(super) async fn evicted(&self) {
-        self.shared.evicted.notified().await;
+    /// What its task is told, if anything; otherwise the task is woken when it is.
+    pub(super) fn told(&self, cx: &Context<'_>) -> Option<Told> {
+        self.shared.waker.register(cx.waker());
+        match self.shared.told.load(Ordering::Acquire) {
+            0 => None,
+            FINISH => Some(Told::Finish),
+            _ => Some(Told::Leave),
+        }
     }
 
     /// The whole request is here: from now on it is not the client that takes its time.
@@ -152,12 +204,15 @@ impl Drop for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
     use std::time::Duration;
 
     use super::*;
 
+    const LISTENER: Listener = Listener(0);
+
     fn admitted(table: &Arc<Connections>, now: Instant) -> (Connection, usize) {
-        match table.admit(now) {
+        match table.admit(LISTENER, now) {
             Admission::Admitted {
                 connection,
                 evicted,
@@ -167,8 +222,8 @@ mod tests {
     }
 
     fn is_evicted(connection: &Connection) -> bool {
-        use futures_util::FutureExt as _;
-        connection.evicted().now_or_never().is_some()
+        let cx = Context::from_waker(Waker::noop());
+        connection.told(&cx) == Some(Told::Leave)
     }
 
     #[test]
@@ -203,9 +258,30 @@ mod tests {
         let (second, _) = admitted(&table, now);
         first.serving();
         second.serving();
-        assert!(matches!(table.admit(now), Admission::Refused));
+        assert!(matches!(table.admit(LISTENER, now), Admission::Refused));
         second.waiting(now);
         assert_eq!(admitted(&table, now).1, 1);
         assert!(is_evicted(&second) && !is_evicted(&first));
+    }
+
+    #[test]
+    fn a_listener_that_stops_tells_its_own() {
+        let now = Instant::now();
+        let table = Connections::new(8);
+        let (ours, other) = (table.listener(), table.listener());
+        let open: Vec<Connection> = [ours, other, ours]
+            .into_iter()
+            .filter_map(|listener| match table.admit(listener, now) {
+                Admission::Admitted { connection, .. } => Some(connection),
+                Admission::Refused => None,
+            })
+            .collect();
+        table.finish(ours);
+        let cx = Context::from_waker(Waker::noop());
+        let told: Vec<_> = open.iter().map(|connection| connection.told(&cx)).collect();
+        assert_eq!(told, [Some(Told::Finish), None, Some(Told::Finish)]);
+        // Who must make room need not finish first.
+        open[0].shared.tell(LEAVE);
+        assert_eq!(open[0].told(&cx), Some(Told::Leave));
     }
 }

@@ -1,13 +1,11 @@
 //! Responses: OCSP ones with what caches need to know, and plain ones.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use bytes::Bytes;
 use http_body_util::Full;
-use httpdate::{fmt_http_date, parse_http_date};
+use httpdate::parse_http_date;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
 };
 use hyper::{Response, StatusCode};
 use ocsp::UnixTime;
@@ -42,22 +40,15 @@ pub(super) fn ocsp(
     if !unchanged {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
     }
+    for (name, value) in &lifetime.fields {
+        headers.insert(name, value.clone());
+    }
     // RFC 9919 section 6.2: no cache may use it past nextUpdate, or change it.
     let max_age = now.until(lifetime.next_update).as_secs();
     let cache = format!("max-age={max_age}, public, no-transform, must-revalidate");
-    for (name, value) in [
-        (CACHE_CONTROL, HeaderValue::try_from(cache)),
-        (ETAG, HeaderValue::try_from(lifetime.etag.as_str())),
-        (EXPIRES, HeaderValue::try_from(date(lifetime.next_update))),
-        (
-            LAST_MODIFIED,
-            HeaderValue::try_from(date(lifetime.this_update)),
-        ),
-    ] {
-        // Digits, letters and punctuation: always a header value.
-        if let Ok(value) = value {
-            headers.insert(name, value);
-        }
+    // Digits, letters and punctuation: always a header value.
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(cache)) {
+        headers.insert(CACHE_CONTROL, value);
     }
     response
 }
@@ -79,11 +70,6 @@ fn is_unchanged(headers: &HeaderMap, lifetime: &Lifetime) -> bool {
     since
         .and_then(|text| parse_http_date(text).ok())
         .is_some_and(|since| lifetime.this_update <= UnixTime::from(since))
-}
-
-fn date(time: UnixTime) -> String {
-    let seconds = time.min(UnixTime::MAX).0;
-    fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// What is wrong with a request as far as HTTP goes.
@@ -166,6 +152,9 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
     use crate::answer::{ETag, Origin};
     use ocsp::ResponseStatus;
@@ -177,12 +166,12 @@ mod tests {
             der: Bytes::from_static(b"abc"),
             status: ResponseStatus::Successful,
             origin: Origin::Cache,
-            cacheable: Some(Lifetime {
-                this_update: NOW,
-                produced_at: NOW,
-                next_update: NOW.plus(Duration::from_secs(60)),
-                etag: ETag::of(b"abc"),
-            }),
+            cacheable: Some(Arc::new(Lifetime::new(
+                NOW,
+                NOW,
+                NOW.plus(Duration::from_secs(60)),
+                b"abc",
+            ))),
         }
     }
 

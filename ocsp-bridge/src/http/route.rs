@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use ocsp::{ResponseStatus, UnixTime};
-use tokio::time::timeout;
 
 use super::Service;
 use super::access::Access;
 use super::connections::Connection;
 use super::question::{self, PathError};
 use super::respond::{Body, HttpError, ocsp};
+use super::within::within;
 use crate::answer::Answer;
 
 /// Answers one request, counts it and logs it.
@@ -26,20 +27,15 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let began = Instant::now();
-    let method = match *request.method() {
+    let (head, body) = request.into_parts();
+    let method = match head.method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         _ => "other",
     };
     service.metrics.requested(method);
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let conditions = if reads {
-        Some(request.headers().clone())
-    } else {
-        None
-    };
-    let (response, status) = match question(service, request).await {
+    let (response, status) = match question(service, &head, body).await {
         Ok(question) => {
             connection.serving();
             let whole = Instant::now();
@@ -47,14 +43,17 @@ pub(super) async fn respond(
                 Question::Der(der) => answer(service, &der).await,
                 Question::Malformed => Answer::error(ResponseStatus::MalformedRequest),
             };
-            let status = answer.status.name();
-            service.metrics.answered(status, whole.elapsed());
-            let response = ocsp(&answer, wall_clock(), conditions.as_ref());
-            (response, Some(status))
+            let reads = matches!(head.method, Method::GET | Method::HEAD);
+            let response = ocsp(&answer, wall_clock(), reads.then_some(&head.headers));
+            (response, Some((answer.status, whole)))
         }
         Err(error) => (error.response(), None),
     };
     let now = Instant::now();
+    if let Some((status, whole)) = status {
+        let took = now.saturating_duration_since(whole);
+        service.metrics.answered(status, took);
+    }
     connection.waiting(now);
     let code = response.status().as_u16();
     service.metrics.responded(code);
@@ -64,7 +63,7 @@ pub(super) async fn respond(
             client,
             method,
             code,
-            ocsp: status,
+            ocsp: status.map(|(status, _)| status.name()),
             took: now.saturating_duration_since(began),
         },
     );
@@ -79,12 +78,12 @@ enum Question {
     Malformed,
 }
 
-async fn question(service: &Service, request: Request<Incoming>) -> Result<Question, HttpError> {
+async fn question(service: &Service, head: &Parts, body: Incoming) -> Result<Question, HttpError> {
     let limit = service.limits.request_octets;
-    check_host(&request)?;
-    match *request.method() {
+    check_host(head)?;
+    match head.method {
         Method::GET | Method::HEAD => {
-            let text = below(&service.path, request.uri().path()).ok_or(HttpError::NoSuchPath)?;
+            let text = below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath)?;
             match question::decode(text, limit) {
                 Ok(der) => Ok(Question::Der(der.into())),
                 Err(PathError::Malformed) => Ok(Question::Malformed),
@@ -93,24 +92,20 @@ async fn question(service: &Service, request: Request<Incoming>) -> Result<Quest
             }
         }
         Method::POST => {
-            let rest = below(&service.path, request.uri().path()).ok_or(HttpError::NoSuchPath)?;
+            let rest = below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath)?;
             if !rest.trim_matches('/').is_empty() {
                 return Err(HttpError::NoSuchPath);
             }
-            check_media_type(request.headers())?;
-            Ok(Question::Der(body(service, request.into_body()).await?))
+            check_media_type(&head.headers)?;
+            Ok(Question::Der(octets(service, body).await?))
         }
         _ => Err(HttpError::Method),
     }
 }
 
 async fn answer(service: &Service, der: &[u8]) -> Answer {
-    match timeout(
-        service.limits.answer,
-        service.responder.answer(wall_clock(), der),
-    )
-    .await
-    {
+    let answer = service.responder.answer(wall_clock(), der);
+    match within(service.limits.answer, answer).await {
         Ok(answer) => answer,
         Err(_) => {
             service.metrics.answers_late.inc();
@@ -136,9 +131,9 @@ fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 without Host, or any with more than one, is answered with 400.
-fn check_host(request: &Request<Incoming>) -> Result<(), HttpError> {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let absent_is_well = request.version() != Version::HTTP_11;
+fn check_host(head: &Parts) -> Result<(), HttpError> {
+    let hosts = head.headers.get_all(HOST).iter().count();
+    let absent_is_well = head.version != Version::HTTP_11;
     if hosts == 1 || (hosts == 0 && absent_is_well) {
         Ok(())
     } else {
@@ -163,17 +158,43 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), HttpError> {
 }
 
 /// Reads a body within its bound, in time.
-async fn body(service: &Service, body: Incoming) -> Result<Bytes, HttpError> {
+async fn octets(service: &Service, mut body: Incoming) -> Result<Bytes, HttpError> {
     let limit = service.limits.request_octets;
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(HttpError::TooLarge);
     }
-    match timeout(service.limits.body, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HttpError::TooLarge),
-        Ok(Err(_)) => Err(HttpError::BodyBroken),
+    match within(service.limits.body, collect(&mut body, limit)).await {
+        Ok(octets) => octets,
         Err(_) => Err(HttpError::BodyTooSlow),
     }
+}
+
+/// The whole body; without a copy where it comes in one piece, as most do.
+async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, HttpError> {
+    let mut first = Bytes::new();
+    let mut more = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // What is not data are trailers, which say nothing here.
+        let Ok(piece) = frame.map_err(|_| HttpError::BodyBroken)?.into_data() else {
+            continue;
+        };
+        let read = first.len().max(more.len());
+        if piece.len() > limit.saturating_sub(read) {
+            return Err(HttpError::TooLarge);
+        }
+        if read == 0 {
+            first = piece;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&first);
+            }
+            more.extend_from_slice(&piece);
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.into() })
 }
 
 const OCSP_REQUEST: &[u8] = b"application/ocsp-request";

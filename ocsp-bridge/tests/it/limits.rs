@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ocsp_bridge::http::HttpLimits;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::time::sleep;
 
 use crate::stage::{Client, GOOD, PATIENCE, SLOW, Stage, post, request};
@@ -112,6 +113,61 @@ async fn slow_clients_make_room_for_quick_ones() {
     // It is the oldest that went.
     assert!(slow[0].is_closed_within(PATIENCE).await);
     assert!(!slow[127].is_closed_within(Duration::from_millis(50)).await);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn hundreds_of_slow_clients_hold_up_nobody() {
+    const SLOW_CLIENTS: usize = 800;
+    let mut descriptors = getrlimit(Resource::Nofile);
+    descriptors.current = descriptors.maximum;
+    setrlimit(Resource::Nofile, descriptors).unwrap();
+    let stage = Stage::new(HttpLimits {
+        connections: SLOW_CLIENTS + 10,
+        body: PATIENCE,
+        ..HttpLimits::default()
+    })
+    .await;
+    let whole = post(&request(GOOD));
+    let head = whole.len() - request(GOOD).len();
+    let mut slow = Vec::new();
+    for number in 0..SLOW_CLIENTS {
+        let mut client = stage.connect().await;
+        match number % 4 {
+            // Idle after its answer.
+            0 => {
+                client.send(&whole).await;
+                assert_eq!(client.reply(true).await.unwrap().ocsp_status(), Some(0));
+            }
+            // Half a head, half a body.
+            1 => client.send(&whole[..head / 2]).await,
+            2 => client.send(&whole[..head + 5]).await,
+            // Reads nothing of many answers.
+            _ => client.send(&whole.repeat(50)).await,
+        }
+        slow.push(client);
+    }
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        let began = Instant::now();
+        let replies = stage.exchange(&whole).await;
+        assert_eq!(replies[0].ocsp_status(), Some(0));
+        longest = longest.max(began.elapsed());
+    }
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert_eq!(stage.metrics.connections_evicted.get(), 0);
+    assert_eq!(stage.metrics.connections_refused.get(), 0);
+    // Those who go on in time are served as well.
+    for (number, client) in slow.iter_mut().enumerate().take(40) {
+        let rest = match number % 4 {
+            0 => &whole[..],
+            1 => &whole[head / 2..],
+            2 => &whole[head + 5..],
+            _ => &[],
+        };
+        client.send(rest).await;
+        assert_eq!(client.reply(true).await.unwrap().ocsp_status(), Some(0));
+    }
     stage.stop().await;
 }
 

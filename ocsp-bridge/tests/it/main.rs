@@ -7,3 +7,4 @@ mod program;
 mod rotation;
 mod semantics;
 mod stage;
+mod tls;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ledger::{CertificateHash, RevocationReason, Status};
-use ocsp_bridge::http::{self, AccessPolicy, HttpLimits, Service};
+use ocsp_bridge::http::{self, AccessPolicy, HttpLimits, Service, Tls};
 use ocsp_bridge::metrics::Metrics;
 use ocsp_bridge::{
     BoxFuture, CertId, Finding, HashAlgorithm, LookUp, Policy, Responder, Signer, Signers, Source,
@@ -83,6 +83,10 @@ impl Stage {
     }
 
     pub(crate) async fn at(path: &str, limits: HttpLimits) -> Self {
+        Self::with(path, limits, None).await
+    }
+
+    pub(crate) async fn with(path: &str, limits: HttpLimits, tls: Option<Arc<Tls>>) -> Self {
         let script = Arc::new(Script::new());
         let metrics = Arc::new(Metrics::new());
         let mut signers = Signers::new();
@@ -100,7 +104,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(http::serve(Arc::new(service), listener, async {
+        let serving = tokio::spawn(http::serve(Arc::new(service), listener, tls, async {
             let _ = stopped.await;
         }));
         Self {

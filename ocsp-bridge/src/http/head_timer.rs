@@ -1,0 +1,103 @@
+//! The time that a request's head may take, without a timer of the runtime for each request.
+//!
+//! hyper starts a timer whenever it waits for a head, and drops it when the head is there. Here that costs two
+//! stores: the deadline is written down, and the connection's one alarm looks at it when it rings.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Sleep, Timer};
+
+/// hyper's timer for one connection.
+#[derive(Clone, Debug)]
+pub(super) struct HeadTimer(Arc<Head>);
+
+#[derive(Debug)]
+struct Head {
+    origin: Instant,
+    /// When the head must be there, in microseconds after `origin`; [`NONE`] while none is waited for.
+    due: AtomicU64,
+}
+
+const NONE: u64 = u64::MAX;
+
+impl HeadTimer {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Head {
+            origin: Instant::now(),
+            due: AtomicU64::new(NONE),
+        }))
+    }
+
+    /// When the head that is waited for must be there.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.0.due.load(Ordering::Relaxed) {
+            NONE => None,
+            due => Some(self.0.origin + Duration::from_micros(due)),
+        }
+    }
+
+    fn set(&self, deadline: Instant) {
+        let due = deadline.saturating_duration_since(self.0.origin);
+        let due = u64::try_from(due.as_micros()).unwrap_or(NONE);
+        self.0.due.store(due.min(NONE - 1), Ordering::Relaxed);
+    }
+}
+
+impl Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.set(deadline);
+        Box::pin(HeadSleep(self.clone()))
+    }
+
+    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, new_deadline: Instant) {
+        // There is one deadline, and one sleep that stands for it.
+        self.set(new_deadline);
+    }
+}
+
+/// Stands for the deadline as long as it lives. It never ends: the connection's alarm does.
+#[derive(Debug)]
+struct HeadSleep(HeadTimer);
+
+impl Sleep for HeadSleep {}
+
+impl Future for HeadSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Drop for HeadSleep {
+    fn drop(&mut self) {
+        self.0.0.due.store(NONE, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_stands_while_its_sleep_lives() {
+        let timer = HeadTimer::new();
+        assert_eq!(timer.due(), None);
+        let deadline = timer.0.origin + Duration::from_secs(15);
+        let mut sleep = timer.sleep_until(deadline);
+        assert_eq!(timer.due(), Some(deadline));
+        timer.reset(&mut sleep, deadline + Duration::from_secs(1));
+        assert_eq!(timer.due(), Some(deadline + Duration::from_secs(1)));
+        drop(sleep);
+        assert_eq!(timer.due(), None);
+    }
+}
