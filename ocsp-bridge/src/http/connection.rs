@@ -5,7 +5,7 @@ use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -64,11 +64,14 @@ impl Serving {
     ) -> Option<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(Arc::clone(config));
         let mut handshake = pin!(timeout(self.service.limits.head, acceptor.accept(stream)));
-        let done = poll_fn(|cx| match handshake.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            // Nothing is under way yet.
-            Poll::Pending if self.connection.told(cx).is_some() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        let (connection, waker) = (&self.connection, self.connection.waker());
+        let done = poll_fn(|cx| {
+            connection.poll(cx, &waker, |cx| match handshake.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                // Nothing is under way yet.
+                Poll::Pending if connection.told().is_some() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
         });
         let client = self.client;
         match done.await? {
@@ -102,11 +105,13 @@ impl Serving {
             );
         let mut http = pin!(http);
         let mut alarm = pin!(sleep(limit));
-        let end = poll_fn(|cx| {
+        let mut is_set = false;
+        let waker = connection.waker();
+        let mut step = |cx: &mut Context<'_>| {
             if let Poll::Ready(ended) = http.as_mut().poll(cx) {
                 return Poll::Ready(End::Http(ended));
             }
-            match connection.told(cx) {
+            match connection.told() {
                 Some(Told::Leave) => return Poll::Ready(End::Evicted),
                 Some(Told::Finish) => {
                     http.as_mut().graceful_shutdown();
@@ -117,7 +122,13 @@ impl Serving {
                 }
                 None => {}
             }
-            while alarm.as_mut().poll(cx).is_ready() {
+            // The waker is always the same, so an alarm that is set need not be told of it again.
+            while !is_set || alarm.is_elapsed() {
+                is_set = true;
+                if alarm.as_mut().poll(cx).is_pending() {
+                    break;
+                }
+                is_set = false;
                 let now = Instant::now();
                 match head.due() {
                     Some(due) if due <= now.into_std() => return Poll::Ready(End::Late),
@@ -127,7 +138,8 @@ impl Serving {
                 }
             }
             Poll::Pending
-        });
+        };
+        let end = poll_fn(|cx| connection.poll(cx, &waker, &mut step));
         match end.await {
             End::Http(Ok(())) | End::Evicted => {}
             End::Http(Err(error)) => tracing::debug!(%client, %error, "a connection broke"),

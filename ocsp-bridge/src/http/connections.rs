@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -74,7 +74,8 @@ impl Connections {
             listener,
             waiting_since: AtomicU64::new(self.tick(now)),
             told: AtomicU8::new(0),
-            waker: AtomicWaker::new(),
+            running: AtomicU8::new(IDLE),
+            task: AtomicWaker::new(),
         });
         open.connections.insert(id, Arc::clone(&shared));
         Admission::Admitted {
@@ -130,6 +131,9 @@ fn evict(connections: &mut HashMap<u64, Arc<Shared>>, room: usize) -> usize {
     count
 }
 
+/// The most steps of a connection before others have their turn.
+const STEPS: usize = 8;
+
 /// In `waiting_since`: the server works, the client waits.
 const SERVED: u64 = 0;
 
@@ -155,13 +159,34 @@ struct Shared {
     listener: Listener,
     waiting_since: AtomicU64,
     told: AtomicU8,
-    waker: AtomicWaker,
+    /// Whether the task runs; one of the three below.
+    running: AtomicU8,
+    task: AtomicWaker,
 }
 
+/// In `running`.
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+const WOKEN: u8 = 2;
+
 impl Shared {
-    fn tell(&self, what: u8) {
+    fn tell(self: &Arc<Self>, what: u8) {
         self.told.fetch_or(what, Ordering::Release);
-        self.waker.wake();
+        self.wake_by_ref();
+    }
+}
+
+/// Wakes the connection's task, but not by way of the scheduler while that task runs: a request's body and its reader
+/// wake each other in one task.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.running.swap(WOKEN, Ordering::AcqRel) == IDLE {
+            self.task.wake();
+        }
     }
 }
 
@@ -174,14 +199,45 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// What its task is told, if anything; otherwise the task is woken when it is.
-    pub(super) fn told(&self, cx: &Context<'_>) -> Option<Told> {
-        self.shared.waker.register(cx.waker());
+    /// What its task is told, if anything.
+    pub(super) fn told(&self) -> Option<Told> {
         match self.shared.told.load(Ordering::Acquire) {
             0 => None,
             FINISH => Some(Told::Finish),
             _ => Some(Told::Leave),
         }
+    }
+
+    /// What wakes the connection's task in [`poll`](Self::poll).
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.shared))
+    }
+
+    /// Takes steps with [`waker`](Self::waker) until one ends, or there is nothing to do. The task is woken when there is,
+    /// or when it is told something.
+    pub(super) fn poll<T>(
+        &self,
+        cx: &Context<'_>,
+        waker: &Waker,
+        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let running = &self.shared.running;
+        self.shared.task.register(cx.waker());
+        let mut inner = Context::from_waker(waker);
+        for _ in 0..STEPS {
+            running.store(RUNNING, Ordering::Release);
+            if let Poll::Ready(end) = step(&mut inner) {
+                return Poll::Ready(end);
+            }
+            let idle = running.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+            if idle.is_ok() {
+                return Poll::Pending;
+            }
+        }
+        // Others have their turn, too.
+        running.store(IDLE, Ordering::Release);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The whole request is here: from now on it is not the client that takes its time.
@@ -204,7 +260,7 @@ impl Drop for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use super::*;
@@ -222,8 +278,7 @@ mod tests {
     }
 
     fn is_evicted(connection: &Connection) -> bool {
-        let cx = Context::from_waker(Waker::noop());
-        connection.told(&cx) == Some(Told::Leave)
+        connection.told() == Some(Told::Leave)
     }
 
     #[test]
@@ -277,11 +332,57 @@ mod tests {
             })
             .collect();
         table.finish(ours);
-        let cx = Context::from_waker(Waker::noop());
-        let told: Vec<_> = open.iter().map(|connection| connection.told(&cx)).collect();
+        let told: Vec<_> = open.iter().map(Connection::told).collect();
         assert_eq!(told, [Some(Told::Finish), None, Some(Told::Finish)]);
         // Who must make room need not finish first.
         open[0].shared.tell(LEAVE);
-        assert_eq!(open[0].told(&cx), Some(Told::Leave));
+        assert_eq!(open[0].told(), Some(Told::Leave));
+    }
+
+    #[test]
+    fn a_task_that_wakes_itself_goes_on_and_is_woken_from_outside() {
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken::default());
+        let outer = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&outer);
+        let count = || woken.0.load(Ordering::Relaxed);
+        let (connection, _) = admitted(&Connections::new(1), Instant::now());
+        let waker = connection.waker();
+        // It wakes itself twice: three steps, and no turn of the scheduler.
+        let mut steps = 0;
+        let end = connection.poll(&cx, &waker, |cx| {
+            steps += 1;
+            if steps < 3 {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        assert_eq!((end, steps, count()), (Poll::Pending, 3, 0));
+        // From outside, once for all that comes before the next turn.
+        waker.wake_by_ref();
+        waker.wake_by_ref();
+        assert_eq!(count(), 1);
+        let end = connection.poll(&cx, &waker, |_| Poll::<()>::Pending);
+        assert_eq!((end, count()), (Poll::Pending, 1));
+        connection.shared.tell(LEAVE);
+        assert_eq!(count(), 2);
+        // Who never stops waking itself gives way.
+        let mut steps = 0;
+        let end = connection.poll(&cx, &waker, |cx| {
+            steps += 1;
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!((end, steps, count()), (Poll::Pending, STEPS, 3));
+        assert_eq!(
+            connection.poll(&cx, &waker, |_| Poll::Ready(7)),
+            Poll::Ready(7)
+        );
     }
 }

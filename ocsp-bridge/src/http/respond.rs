@@ -15,20 +15,16 @@ use crate::answer::{Answer, Lifetime};
 /// Every response's body.
 pub(super) type Body = Full<Bytes>;
 
-/// An OCSP response. `conditions` are a GET's or HEAD's header fields.
+/// An OCSP response. `fields` are the request's, whose conditions count where it `reads` (GET and HEAD). They end here, so
+/// that the response's own can have their room.
 pub(super) fn ocsp(
     answer: &Answer,
     now: UnixTime,
-    conditions: Option<&HeaderMap>,
+    reads: bool,
+    fields: HeaderMap,
 ) -> Response<Body> {
-    let Some(lifetime) = &answer.cacheable else {
-        let mut response = Response::new(Full::new(answer.der.clone()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return response;
-    };
-    let unchanged = conditions.is_some_and(|headers| is_unchanged(headers, lifetime));
+    let cached = answer.cacheable.as_ref();
+    let unchanged = reads && cached.is_some_and(|lifetime| is_unchanged(&fields, lifetime));
     let mut response = if unchanged {
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -37,9 +33,15 @@ pub(super) fn ocsp(
         Response::new(Full::new(answer.der.clone()))
     };
     let headers = response.headers_mut();
+    *headers = fields;
+    headers.clear();
     if !unchanged {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
     }
+    let Some(lifetime) = cached else {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return response;
+    };
     for (name, value) in &lifetime.fields {
         headers.insert(name, value.clone());
     }
@@ -184,7 +186,12 @@ mod tests {
 
     #[test]
     fn caches_are_told_all_that_they_need() {
-        let response = ocsp(&good(), NOW.plus(Duration::from_secs(13)), None);
+        let response = ocsp(
+            &good(),
+            NOW.plus(Duration::from_secs(13)),
+            false,
+            HeaderMap::new(),
+        );
         assert_eq!(response.status(), 200);
         for (name, value) in [
             ("content-type", "application/ocsp-response"),
@@ -201,7 +208,8 @@ mod tests {
         ] {
             assert_eq!(header(&response, name), value);
         }
-        let response = ocsp(&Answer::error(ResponseStatus::TryLater), NOW, None);
+        let late = Answer::error(ResponseStatus::TryLater);
+        let response = ocsp(&late, NOW, true, HeaderMap::new());
         assert_eq!(header(&response, "cache-control"), "no-store");
         assert!(!response.headers().contains_key("etag"));
     }
@@ -239,16 +247,22 @@ mod tests {
             for (name, value) in &conditions {
                 headers.append(*name, HeaderValue::from_str(value).unwrap());
             }
-            let response = ocsp(&good(), NOW, Some(&headers));
+            let response = ocsp(&good(), NOW, true, headers.clone());
             assert_eq!(response.status(), status, "{conditions:?}");
             assert_eq!(header(&response, "etag"), tag, "{conditions:?}");
             // What must not be cached is never "not modified".
             let refused = ocsp(
                 &Answer::error(ResponseStatus::TryLater),
                 NOW,
-                Some(&headers),
+                true,
+                headers.clone(),
             );
             assert_eq!(refused.status(), 200, "{conditions:?}");
+            // A POST has no conditions, and nothing of a request comes back.
+            let posted = ocsp(&good(), NOW, false, headers);
+            assert_eq!(posted.status(), 200, "{conditions:?}");
+            assert!(!posted.headers().contains_key("if-none-match"));
+            assert!(!response.headers().contains_key("if-none-match"));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From an HTTP request to its response.
 
+use std::mem;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -27,7 +28,7 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let began = Instant::now();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let method = match head.method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -35,25 +36,30 @@ pub(super) async fn respond(
         _ => "other",
     };
     service.metrics.requested(method);
-    let (response, status) = match question(service, &head, body).await {
+    let (response, status, now) = match question(service, &head, body).await {
         Ok(question) => {
             connection.serving();
             let whole = Instant::now();
+            let asked_at = wall_clock();
             let answer = match question {
-                Question::Der(der) => answer(service, &der).await,
+                Question::Der(der) => answer(service, asked_at, &der).await,
                 Question::Malformed => Answer::error(ResponseStatus::MalformedRequest),
             };
+            let now = Instant::now();
+            let took = now.saturating_duration_since(whole);
+            service.metrics.answered(answer.status, took);
+            // The clock is not looked at again for what was there at once.
+            let told_at = if took < AT_ONCE {
+                asked_at
+            } else {
+                wall_clock()
+            };
             let reads = matches!(head.method, Method::GET | Method::HEAD);
-            let response = ocsp(&answer, wall_clock(), reads.then_some(&head.headers));
-            (response, Some((answer.status, whole)))
+            let response = ocsp(&answer, told_at, reads, mem::take(&mut head.headers));
+            (response, Some(answer.status), now)
         }
-        Err(error) => (error.response(), None),
+        Err(error) => (error.response(), None, Instant::now()),
     };
-    let now = Instant::now();
-    if let Some((status, whole)) = status {
-        let took = now.saturating_duration_since(whole);
-        service.metrics.answered(status, took);
-    }
     connection.waiting(now);
     let code = response.status().as_u16();
     service.metrics.responded(code);
@@ -63,7 +69,7 @@ pub(super) async fn respond(
             client,
             method,
             code,
-            ocsp: status.map(|(status, _)| status.name()),
+            ocsp: status.map(ResponseStatus::name),
             took: now.saturating_duration_since(began),
         },
     );
@@ -103,8 +109,8 @@ async fn question(service: &Service, head: &Parts, body: Incoming) -> Result<Que
     }
 }
 
-async fn answer(service: &Service, der: &[u8]) -> Answer {
-    let answer = service.responder.answer(wall_clock(), der);
+async fn answer(service: &Service, now: UnixTime, der: &[u8]) -> Answer {
+    let answer = service.responder.answer(now, der);
     match within(service.limits.answer, answer).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -196,6 +202,9 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, HttpError> 
     }
     Ok(if more.is_empty() { first } else { more.into() })
 }
+
+/// Less than the wall clock is read to.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 const OCSP_REQUEST: &[u8] = b"application/ocsp-request";
 
