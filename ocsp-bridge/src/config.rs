@@ -247,6 +247,9 @@ listen = "127.0.0.1:9472"
         assert_eq!(config.policy.nonce, NoncePolicy::Ignored);
         assert_eq!(config.policy.not_recorded, NotRecordedPolicy::Unknown);
         assert_eq!(config.policy.sign_queue, 11);
+        assert!(!config.policy.cert_hash);
+        assert_eq!(config.policy.archive, Some(Duration::from_secs(86_400)));
+        assert_eq!(config.policy.max_block_age, Some(Duration::from_secs(600)));
         assert_eq!(config.policy.limits.octets, 500);
         assert_eq!(config.limits.request_octets, 500);
         assert_eq!(config.limits.answer, Duration::from_millis(900));

@@ -235,7 +235,7 @@ pub(crate) async fn becomes(address: SocketAddr, serial: u8, expected: Says) -> 
     }
 }
 
-async fn operations(bridge: &Bridge, path: &str) -> (u16, String) {
+pub(crate) async fn operations(bridge: &Bridge, path: &str) -> (u16, String) {
     let mut client = Client::connect(bridge.metrics_address().unwrap()).await;
     client
         .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
@@ -265,7 +265,7 @@ pub(crate) fn write_signer(folder: &Path, name: &str) -> Vec<u8> {
     certificate
 }
 
-fn config(folder: &Path, node: SocketAddr, signer: &str) -> Config {
+pub(crate) fn config(folder: &Path, node: SocketAddr, signer: &str) -> Config {
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[signer]\ncertificate = \"{signer}.pem\"\nkey = \"{signer}.key\"\n\
          [ledger]\nnodes = [\"http://{node}\"]\ndeadline_ms = 500\n[metrics]\nlisten = \"127.0.0.1:0\"\n"

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bridge;
+mod expiry;
 mod limits;
 mod program;
 mod rotation;
