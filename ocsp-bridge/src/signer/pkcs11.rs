@@ -199,6 +199,8 @@ impl SigningKey for Pkcs11Key {
         }
         self.check_state()?;
         if let Some(signature) = self.sign_idle(algorithm, message) {
+            // Another thread's session may have failed while this one's was well.
+            *lock(&self.state) = State::Works;
             return Ok(signature);
         }
         let _one = lock(&self.opening);

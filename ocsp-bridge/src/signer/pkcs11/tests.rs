@@ -263,6 +263,13 @@ fn a_token_that_went_away_comes_back() {
         log_out(&place);
         assert_eq!(key.check(), Ok(()));
         assert!(key.is_available());
+        // One thread found it lost while the session of another was well: that is not for ever.
+        *lock(&key.state) = State::Lost {
+            at: Instant::now().checked_sub(RETRY_PAUSE).unwrap(),
+            detail: String::new(),
+        };
+        assert_eq!(key.check(), Ok(()));
+        assert!(key.is_available());
 
         let (ca, responder) = responder(key, &certificate);
         let runtime = tokio::runtime::Runtime::new().unwrap();
