@@ -181,6 +181,12 @@ impl<'a> ParsedCertificate<'a> {
         unsigned(self.serial)
     }
 
+    /// The content octets of its serial number, as they stand there: of a negative one, too.
+    #[must_use]
+    pub const fn serial_octets(&self) -> &'a [u8] {
+        self.serial
+    }
+
     /// Its DER subject, as it stands there.
     #[must_use]
     pub const fn subject(&self) -> &'a [u8] {

@@ -14,15 +14,15 @@ use crate::state::{State, StateError};
 /// The last change of a certificate's standing, in the words of a CRL entry (RFC 5280 §5.3).
 ///
 /// ```json
-/// {"hash":"<64 hexadecimal digits>","serial":"f00102","reason":"keyCompromise",
+/// {"hash":"<64 hexadecimal digits>","serial":"00f00102","reason":"keyCompromise",
 ///  "time":1767225600000,"not_after":1798761600,"changed":7}
 /// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RevocationEntry {
     /// H(CERT).
     pub hash: CertificateHash,
-    /// The serial number: its octets as an unsigned number, without leading zeros but at least one. In
-    /// JSON hexadecimal.
+    /// The serial number: the content octets of the INTEGER, as they stand in the certificate. A relying
+    /// party that compares numbers finds no other. In JSON hexadecimal.
     #[serde(with = "hex")]
     pub serial: Vec<u8>,
     /// Why it is revoked: `certificateHold` while it is suspended, `superseded` when another took its
@@ -149,7 +149,8 @@ impl From<RevocationCursor> for String {
     }
 }
 
-/// The issuers whose CRLs speak for a recorded certificate, named with SHA-256, and its serial number.
+/// The issuers whose CRLs speak for a recorded certificate, named with SHA-256, and the content octets of
+/// its serial number.
 ///
 /// A self-signed certificate has none but for an authority's own: no relying party looks for a CRL that
 /// a device would have to sign for itself.
@@ -162,7 +163,7 @@ pub fn crl_issuers(
     state: &dyn State,
 ) -> Result<(Vec<IssuerId>, Vec<u8>), StateError> {
     let certificate = parse(record)?;
-    let serial = certificate.serial().to_vec();
+    let serial = certificate.serial_octets().to_vec();
     let mut issuers = Vec::new();
     if certificate.is_self_issued() {
         if record.class == Class::Ca {
@@ -188,7 +189,7 @@ mod tests {
         let page = RevocationPage {
             entries: vec![RevocationEntry {
                 hash,
-                serial: vec![0xf0, 1],
+                serial: vec![0, 0xf0, 1],
                 reason: RevocationReason::RemoveFromCrl,
                 time: BlockTime(5),
                 not_after: 6,
@@ -205,7 +206,7 @@ mod tests {
             chain: ChainId::from_octets([1; 32]),
         };
         let json = format!(
-            r#"{{"entries":[{{"hash":"{ONES}","serial":"f001","reason":"removeFromCRL","time":5,"not_after":6,"changed":7}}],"next":"7-{ONES}","complete":false,"issuer_served":true,"height":9,"block_time":8,"chain":"{ONES}"}}"#
+            r#"{{"entries":[{{"hash":"{ONES}","serial":"00f001","reason":"removeFromCRL","time":5,"not_after":6,"changed":7}}],"next":"7-{ONES}","complete":false,"issuer_served":true,"height":9,"block_time":8,"chain":"{ONES}"}}"#
         );
         assert_eq!(serde_json::to_string(&page).unwrap(), json);
         assert_eq!(serde_json::from_str::<RevocationPage>(&json).unwrap(), page);

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
+use crate::crl::{self, CrlLoadError, Crls};
 use crate::http::{self, Readiness, Service, Tls, TlsError, TlsIdentity};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub struct Bridge {
     responder: Arc<Responder>,
     service: Arc<Service>,
     tls: Option<Arc<Tls>>,
+    crls: Arc<Crls>,
     metrics: Arc<Metrics>,
     client: Client,
     stopping: Arc<AtomicBool>,
@@ -56,6 +58,8 @@ impl Bridge {
         metrics.watch(client.clone());
         // The source and the responder need the metrics, and the metrics show what the responder counts.
         let cell = metrics.watch_responder();
+        let crls = Arc::new(Crls::load(&config, now)?);
+        metrics.watch_crls(Arc::clone(&crls));
         let metrics = Arc::new(metrics);
         let mut index = config.ledger.index.clone();
         // What is not remembered here, a certificate that shares a CertID cannot end in the cache of answers.
@@ -73,13 +77,14 @@ impl Bridge {
         show_expiry(&metrics, &responder);
         show_tls_expiry(&metrics, identity.as_ref());
         let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
-        let service = Arc::new(Service::new(
+        let service = Service::new(
             &config.listen.path,
             config.limits,
             config.access,
             Arc::clone(&responder),
             Arc::clone(&metrics),
-        ));
+        );
+        let service = Arc::new(service.with_crls(Arc::clone(&crls)));
         let (stop, stopped) = watch::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -102,10 +107,14 @@ impl Bridge {
 
         let changes = client.subscribe();
         let (follower, told) = (Arc::clone(&source), Arc::clone(&responder));
+        let crls_told = Arc::clone(&crls);
         tasks.spawn(async move {
             let tell = |change| match change {
                 Change::Resynchronise => told.forget_all(),
-                Change::Status { hash, .. } => told.forget(&hash),
+                Change::Status { hash, height, .. } => {
+                    told.forget(&hash);
+                    crls_told.changed(height);
+                }
             };
             follower.follow(changes, tell).await;
         });
@@ -121,7 +130,7 @@ impl Bridge {
         }
         if let Some((listener, address)) = operations {
             tracing::info!(%address, "metrics, health and readiness listening");
-            let readiness = readiness(&source, &responder, &stopping);
+            let readiness = readiness(&source, &responder, &crls, &stopping);
             let shown = Arc::clone(&metrics);
             tasks.spawn(http::serve_operations(
                 listener,
@@ -136,6 +145,18 @@ impl Bridge {
             stopped.clone(),
         ));
         tasks.spawn(check_keys(Arc::clone(&responder), stopped.clone()));
+        let nodes =
+            Arc::new(crl::Nodes::new(&config.ledger.index.nodes).map_err(StartError::Ledger)?);
+        for issuer in crls.iter() {
+            let (issuer, nodes) = (Arc::clone(issuer), Arc::clone(&nodes));
+            let (patience, stopped) = (config.ledger.index.ttl, stopped.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = crl::follow(issuer, nodes, patience) => {}
+                    () = until(stopped) => {}
+                }
+            });
+        }
         tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {
             addresses,
@@ -144,6 +165,7 @@ impl Bridge {
             responder,
             service,
             tls,
+            crls,
             metrics,
             client,
             stopping,
@@ -160,9 +182,9 @@ impl Bridge {
     /// [`StartError`] when a signer or the TLS certificate cannot be used; then everything stays as it is.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
         let now = wall_clock();
-        let loaded =
-            load_signers(&config, now).and_then(|signers| Ok((signers, load_tls(&config, now)?)));
-        let (signers, identity) = match loaded {
+        let loaded = load_signers(&config, now)
+            .and_then(|signers| Ok((signers, load_tls(&config, now)?, Crls::load(&config, now)?)));
+        let (signers, identity, crls) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.metrics.reloads_refused.inc();
@@ -174,6 +196,7 @@ impl Bridge {
             tracing::warn!(field, "the change takes effect only after a restart");
         }
         self.responder.replace(config.policy.clone(), signers);
+        self.crls.replace_signers(&crls);
         self.service.log_access(config.access);
         // Listeners, ledger and limits go on as they were: a later reload compares with those.
         if let (Some(tls), Some(identity)) = (&self.tls, identity) {
@@ -350,11 +373,13 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 fn readiness(
     source: &Arc<LedgerSource>,
     responder: &Arc<Responder>,
+    crls: &Arc<Crls>,
     stopping: &Arc<AtomicBool>,
 ) -> Readiness {
-    let (source, responder, stopping) = (
+    let (source, responder, crls, stopping) = (
         Arc::clone(source),
         Arc::clone(responder),
+        Arc::clone(crls),
         Arc::clone(stopping),
     );
     Arc::new(move || {
@@ -368,6 +393,7 @@ fn readiness(
         }
         let signers = responder.signer_problems(wall_clock());
         problems.extend(signers.iter().map(ToString::to_string));
+        problems.extend(crls.problems(wall_clock()));
         problems
     })
 }
@@ -473,6 +499,9 @@ pub enum StartError {
     /// The ledger client cannot be started.
     #[error("ledger: {0}")]
     Ledger(ledger_client::ConfigError),
+    /// The CRLs cannot be issued.
+    #[error(transparent)]
+    Crl(#[from] CrlLoadError),
     /// An address cannot be listened on.
     #[error("{address}: cannot listen: {error}")]
     Listen {

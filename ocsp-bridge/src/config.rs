@@ -1,6 +1,7 @@
 //! The configuration file: TOML, unknown fields refused, one message that names file, line, field and
 //! what was expected.
 
+mod crl;
 mod file;
 mod key_place;
 
@@ -12,6 +13,8 @@ use ledger::ChainId;
 use settings::{SourceText, read_text};
 
 pub use settings::ConfigError;
+
+pub use self::crl::CrlConfig;
 
 use self::file::RawConfig;
 pub use self::key_place::{KeyPlace, KeySelector, TOKEN_SESSIONS, TokenKey};
@@ -29,6 +32,8 @@ pub struct Config {
     pub signer: Option<SignerFiles>,
     /// Who signs for the issuers that gave out certificates for it.
     pub delegates: Vec<Delegate>,
+    /// The issuers whose CRLs are served.
+    pub crls: Vec<CrlConfig>,
     /// Where the ledger is asked.
     pub ledger: LedgerPolicy,
     /// How answers are made.
@@ -128,6 +133,10 @@ impl Config {
         let mut fields = Vec::new();
         if !self.listen.is_same_place(&other.listen) {
             fields.push("listen");
+        }
+        let is_alike = |(ours, theirs): (&CrlConfig, &CrlConfig)| ours.is_alike(theirs);
+        if self.crls.len() != other.crls.len() || !self.crls.iter().zip(&other.crls).all(is_alike) {
+            fields.push("crl");
         }
         if self.ledger.chain != other.ledger.chain
             || self.ledger.index != other.ledger.index

@@ -57,6 +57,10 @@ impl Authority {
         }
     }
 
+    pub(crate) fn key_pkcs8(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// PKCS#8 key and certificate of a delegate.
     pub(crate) fn delegate(&self, algorithm: &'static SignatureAlgorithm) -> (Vec<u8>, Vec<u8>) {
         self.issue(algorithm, signer_params("delegate"))

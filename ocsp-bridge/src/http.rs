@@ -11,6 +11,7 @@
 mod access;
 mod connection;
 mod connections;
+mod crl;
 mod head_timer;
 mod operations;
 mod question;
@@ -29,6 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use self::access::AccessLog;
 use self::connections::{Admission, Connections};
+use crate::crl::Crls;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
 
@@ -71,6 +73,7 @@ pub struct Service {
     path: String,
     limits: HttpLimits,
     responder: Arc<Responder>,
+    crls: Arc<Crls>,
     metrics: Arc<Metrics>,
     access: AccessLog,
     connections: Arc<Connections>,
@@ -89,10 +92,18 @@ impl Service {
             path: path.trim_matches('/').to_owned(),
             limits,
             responder,
+            crls: Arc::default(),
             metrics,
             access: AccessLog::new(access),
             connections: Connections::new(limits.connections),
         }
+    }
+
+    /// Serves these CRLs as well, below `crl/`.
+    #[must_use]
+    pub fn with_crls(mut self, crls: Arc<Crls>) -> Self {
+        self.crls = crls;
+        self
     }
 
     /// Changes what the access log holds.

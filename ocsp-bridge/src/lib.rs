@@ -23,6 +23,7 @@
 
 pub mod bridge;
 pub mod config;
+pub mod crl;
 pub mod http;
 pub mod ledger;
 pub mod metrics;

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::crl::{CrlCollector, Crls};
 use crate::responder::Responder;
 
 /// All counters. Names in Prometheus begin with `ledgate_ocsp_bridge_`.
@@ -222,6 +223,12 @@ impl Metrics {
     pub fn watch(&mut self, client: Client) {
         self.registry
             .register_collector(Box::new(LedgerCollector { client }));
+    }
+
+    /// Shows what is known and issued of CRLs too.
+    pub fn watch_crls(&mut self, crls: Arc<Crls>) {
+        self.registry
+            .register_collector(Box::new(CrlCollector(crls)));
     }
 
     /// Shows what a responder counts, once the returned cell holds it.

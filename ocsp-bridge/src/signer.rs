@@ -186,6 +186,11 @@ impl fmt::Debug for Signer {
     }
 }
 
+/// A key in memory, from PKCS#8, for those who sign something else than responses.
+pub(crate) fn pkcs8_key(pkcs8: &[u8]) -> Result<Box<dyn SigningKey>, SignerError> {
+    Ok(Box::new(Pkcs8Key::new(pkcs8)?))
+}
+
 /// A private key that can sign, wherever it is kept. Its `Debug` must not show the key.
 pub trait SigningKey: fmt::Debug + Send + Sync {
     /// What it can sign with, the default first; at least one.

@@ -6,4 +6,4 @@ mod write;
 
 pub use oids::*;
 pub use read::{Elements, Tlv, context};
-pub use write::{nested, oid, tag, tlv};
+pub use write::{header, nested, oid, tag, tlv};

@@ -47,7 +47,7 @@ fn entry(der: &[u8], reason: RevocationReason, changed: u64) -> RevocationEntry 
     let certificate = ParsedCertificate::parse(der).unwrap();
     RevocationEntry {
         hash: CertificateHash::of(der),
-        serial: certificate.serial().to_vec(),
+        serial: certificate.serial_octets().to_vec(),
         reason,
         // Where the clock stands.
         time: BlockTime(BEGIN + 1_000),

@@ -10,6 +10,7 @@ use ocsp::Limits;
 use serde::Deserialize;
 use settings::SourceText;
 
+use super::crl::RawCrl;
 use super::key_place::{self, RawTokenKey};
 use super::{
     Config, ConfigError, Delegate, LedgerPolicy, Listen, MAX_LIFETIME, SignerFiles, TlsListen,
@@ -25,6 +26,8 @@ pub(super) struct RawConfig {
     signer: Option<RawSigner>,
     #[serde(default)]
     delegate: Vec<RawDelegate>,
+    #[serde(default)]
+    crl: Vec<RawCrl>,
     ledger: RawLedger,
     #[serde(default)]
     answers: RawAnswers,
@@ -154,7 +157,14 @@ impl RawConfig {
             })
         };
         let limits = self.limits.check(source)?;
+        let policy = self.answers.check(source, limits.request_octets)?;
+        let crls = self
+            .crl
+            .into_iter()
+            .map(|crl| crl.check(source, folder, policy.max_block_age))
+            .collect::<Result<_, _>>()?;
         Ok(Config {
+            crls,
             listen: self.listen.check(source, folder)?,
             signer: match self.signer {
                 Some(signer) => Some(files(
@@ -181,7 +191,7 @@ impl RawConfig {
                 })
                 .collect::<Result<_, ConfigError>>()?,
             ledger: self.ledger.check(source)?,
-            policy: self.answers.check(source, limits.request_octets)?,
+            policy,
             limits,
             access: self.log.access,
             metrics: match self.metrics {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub enum AccessPolicy {
     /// Nothing.
     Off = 0,
-    /// What was not answered by a signed OCSP response: at most 50 lines in a second.
+    /// What was not answered by a signed OCSP response or a CRL: at most 50 lines in a second.
     #[default]
     Failures = 1,
     /// Every request.
@@ -24,13 +24,16 @@ pub enum AccessPolicy {
 /// request fail, and nobody shall fill the disk by it.
 pub(super) const FAILURES_PER_SECOND: u64 = 50;
 
+/// In [`Access::ocsp`].
+pub(super) const CRL: &str = "crl";
+
 /// One request and its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) client: SocketAddr,
     pub(super) method: &'static str,
     pub(super) code: u16,
-    /// The OCSP responseStatus, where there is an OCSP response.
+    /// The OCSP responseStatus, where there is an OCSP response; [`CRL`] where there is one.
     pub(super) ocsp: Option<&'static str>,
     pub(super) took: Duration,
 }
@@ -62,7 +65,7 @@ impl AccessLog {
 
     pub(super) fn write(&self, now: Instant, access: &Access) {
         let policy = self.policy.load(Ordering::Relaxed);
-        let failed = access.ocsp != Some("successful") && access.code != 304;
+        let failed = !matches!(access.ocsp, Some("successful" | CRL)) && access.code != 304;
         if policy == AccessPolicy::Off as u8 || (policy == AccessPolicy::Failures as u8 && !failed)
         {
             return;

@@ -56,7 +56,7 @@ pub(super) fn ocsp(
 }
 
 /// Whether the client's copy is this very response (RFC 9110 §13.1.2, §13.1.3).
-fn is_unchanged(headers: &HeaderMap, lifetime: &Lifetime) -> bool {
+pub(super) fn is_unchanged(headers: &HeaderMap, lifetime: &Lifetime) -> bool {
     if headers.contains_key(IF_NONE_MATCH) {
         let ours = lifetime.etag.as_bytes();
         return headers.get_all(IF_NONE_MATCH).iter().any(|value| {

@@ -127,7 +127,7 @@ fn wall_clock() -> UnixTime {
 
 /// What follows the responder's path, if the path is below it. Slashes doubled by naive joining of URLs are
 /// taken for one.
-fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
+pub(super) fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
     let path = path.trim_start_matches('/');
     if base.is_empty() {
         return Some(path);
@@ -137,7 +137,7 @@ fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 without Host, or any with more than one, is answered with 400.
-fn check_host(head: &Parts) -> Result<(), HttpError> {
+pub(super) fn check_host(head: &Parts) -> Result<(), HttpError> {
     let hosts = head.headers.get_all(HOST).iter().count();
     let absent_is_well = head.version != Version::HTTP_11;
     if hosts == 1 || (hosts == 0 && absent_is_well) {

@@ -14,6 +14,10 @@ pub mod tag {
     pub const OID: u8 = 0x06;
     /// ENUMERATED.
     pub const ENUMERATED: u8 = 0x0a;
+    /// BOOLEAN.
+    pub const BOOLEAN: u8 = 0x01;
+    /// UTCTime.
+    pub const UTC_TIME: u8 = 0x17;
     /// GeneralizedTime.
     pub const GENERALIZED_TIME: u8 = 0x18;
     /// SEQUENCE.
@@ -34,9 +38,14 @@ pub mod tag {
 
 /// Writes one element with this content.
 pub fn tlv(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
-    out.push(tag);
-    length(out, value.len());
+    header(out, tag, value.len());
     out.extend_from_slice(value);
+}
+
+/// Writes what stands before the content of an element.
+pub fn header(out: &mut Vec<u8>, tag: u8, content: usize) {
+    out.push(tag);
+    length(out, content);
 }
 
 /// Writes an OBJECT IDENTIFIER.

@@ -1,0 +1,126 @@
+//! `[[crl]]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::http::uri::Scheme;
+use serde::Deserialize;
+use settings::SourceText;
+
+use super::{ConfigError, MAX_LIFETIME};
+use crate::crl::CrlPolicy;
+
+/// `[[crl]]`: an issuer whose CRLs are served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CrlConfig {
+    /// The certificate of the issuing CA. PEM or DER.
+    pub issuer: PathBuf,
+    /// The certificate of the key that signs: the same, or one that the CA issued in its own name for cRLSign.
+    pub certificate: PathBuf,
+    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
+    pub key: PathBuf,
+    /// What the CRLs are like.
+    pub policy: CrlPolicy,
+}
+
+impl CrlConfig {
+    /// Whether only the signer differs, which a reload can take over.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.policy == other.policy
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCrl {
+    issuer: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    url: Option<String>,
+    lifetime_s: Option<u64>,
+    delta_lifetime_s: Option<u64>,
+    entries: Option<usize>,
+}
+
+impl RawCrl {
+    pub(super) fn check(
+        self,
+        source: &SourceText<'_>,
+        folder: &Path,
+        max_block_age: Option<Duration>,
+    ) -> Result<CrlConfig, ConfigError> {
+        let lifetime = match self.lifetime_s {
+            Some(value) => source.within(
+                &["crl", "lifetime_s"],
+                value,
+                LEAST_LIFETIME..=MAX_LIFETIME.as_secs(),
+                "seconds",
+            )?,
+            None => DEFAULT_LIFETIME,
+        };
+        let delta_lifetime = match self.delta_lifetime_s {
+            Some(value) => source.within(
+                &["crl", "delta_lifetime_s"],
+                value,
+                LEAST_LIFETIME..=lifetime,
+                "seconds (crl.lifetime_s)",
+            )?,
+            None => DEFAULT_DELTA_LIFETIME.min(lifetime),
+        };
+        let entries = match self.entries {
+            Some(value) => source.within(
+                &["crl", "entries"],
+                value,
+                1..=MOST_ENTRIES,
+                "revoked certificates",
+            )?,
+            None => DEFAULT_ENTRIES,
+        };
+        let url = self.url.map(|url| check_url(source, &url)).transpose()?;
+        Ok(CrlConfig {
+            issuer: folder.join(self.issuer),
+            certificate: folder.join(self.certificate),
+            key: folder.join(self.key),
+            policy: CrlPolicy {
+                lifetime: Duration::from_secs(lifetime),
+                delta_lifetime: Duration::from_secs(delta_lifetime),
+                url,
+                entries,
+                max_block_age,
+            },
+        })
+    }
+}
+
+/// Without the slashes at its end.
+fn check_url(source: &SourceText<'_>, text: &str) -> Result<String, ConfigError> {
+    let is_good = text.len() <= MOST_URL
+        && text.parse::<Uri>().is_ok_and(|url| {
+            let web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)];
+            web.contains(&url.scheme()) && url.host().is_some() && url.query().is_none()
+        });
+    if is_good {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err(source.error(
+        &["crl", "url"],
+        format!(
+            "\"{text}\" was found, expected the URL by which gateways reach this bridge, with listen.path, as in \"http://ocsp.example:8888/\""
+        ),
+    ))
+}
+
+/// The shortest lifetime: the ledger is asked each few seconds.
+const LEAST_LIFETIME: u64 = 10;
+
+const DEFAULT_LIFETIME: u64 = 600;
+
+const DEFAULT_DELTA_LIFETIME: u64 = 60;
+
+const DEFAULT_ENTRIES: usize = 2_000_000;
+
+/// What fits into a CRL of less than 1 GiB.
+const MOST_ENTRIES: usize = 20_000_000;
+
+const MOST_URL: usize = 200;

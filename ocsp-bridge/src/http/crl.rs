@@ -1,0 +1,173 @@
+//! CRLs over HTTP: `GET {path}/crl/{issuer key hash}.crl`, and `.delta.crl` with `?base={CRL number}`.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use ocsp::UnixTime;
+use tokio::time::timeout;
+
+use super::Service;
+use super::access::{self, Access};
+use super::connections::Connection;
+use super::respond::is_unchanged;
+use super::route::{below, check_host};
+use crate::crl::{Crl, CrlBody, CrlNumber, CrlUnavailable, Crls};
+
+/// A response's body: a CRL's pieces, or a line of text.
+pub(super) type Body = Either<CrlBody, Full<Bytes>>;
+
+/// Answers a request for a CRL, counts it and logs it. Any other request is given back.
+pub(super) async fn respond(
+    service: &Service,
+    connection: &Connection,
+    client: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Request<Incoming>> {
+    let Some(name) = below(&service.path, request.uri().path())
+        .and_then(|rest| rest.trim_start_matches('/').strip_prefix("crl/"))
+    else {
+        return Err(request);
+    };
+    if service.crls.iter().next().is_none() {
+        return Err(request);
+    }
+    let began = Instant::now();
+    let name = name.to_owned();
+    let (head, _) = request.into_parts();
+    let method = match head.method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    };
+    service.metrics.requested(method);
+    connection.serving();
+    let response = if let Err(error) = check_host(&head) {
+        error.response().map(Either::Right)
+    } else if matches!(head.method, Method::GET | Method::HEAD) {
+        let query = head.uri.query().unwrap_or_default();
+        let now = UnixTime::from(SystemTime::now());
+        match timeout(
+            service.limits.answer,
+            find(&service.crls, now, &name, query),
+        )
+        .await
+        {
+            Ok(Ok(crl)) => found(&crl, now, &head.headers),
+            Ok(Err(NotFound::Name)) => text(
+                StatusCode::NOT_FOUND,
+                "no CRLs are issued here for this issuer key hash",
+            ),
+            Ok(Err(NotFound::Query)) => text(
+                StatusCode::BAD_REQUEST,
+                "expected base= and the number of a CRL from here, hexadecimal",
+            ),
+            Ok(Err(NotFound::Crl(error @ (CrlUnavailable::Base | CrlUnavailable::TooMuch)))) => {
+                text(StatusCode::NOT_FOUND, &error.to_string())
+            }
+            Ok(Err(NotFound::Crl(error))) => unavailable(&error.to_string()),
+            Err(_) => unavailable("the CRL was not made in time"),
+        }
+    } else {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "a CRL is read by GET");
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+    };
+    let now = Instant::now();
+    connection.waiting(now);
+    let code = response.status().as_u16();
+    service.metrics.responded(code);
+    service.access.write(
+        now,
+        &Access {
+            client,
+            method,
+            code,
+            ocsp: (code == 200).then_some(access::CRL),
+            took: now.saturating_duration_since(began),
+        },
+    );
+    Ok(response)
+}
+
+/// Why there is nothing to send.
+enum NotFound {
+    Crl(CrlUnavailable),
+    Name,
+    Query,
+}
+
+async fn find(
+    crls: &Crls,
+    now: UnixTime,
+    name: &str,
+    query: &str,
+) -> Result<std::sync::Arc<Crl>, NotFound> {
+    let name = name.strip_suffix(".crl").ok_or(NotFound::Name)?;
+    let issuer = |hash| crls.get(hash).ok_or(NotFound::Name);
+    let Some(hash) = name.strip_suffix(".delta") else {
+        return issuer(name)?.full(now).map_err(NotFound::Crl);
+    };
+    let base = match query.strip_prefix("base=") {
+        Some(number) => Some(number.parse::<CrlNumber>().map_err(|_| NotFound::Query)?),
+        None => None,
+    };
+    issuer(hash)?.delta(now, base).await.map_err(NotFound::Crl)
+}
+
+fn found(crl: &std::sync::Arc<Crl>, now: UnixTime, conditions: &HeaderMap) -> Response<Body> {
+    let lifetime = crl.lifetime();
+    let mut response = if is_unchanged(conditions, lifetime) {
+        let mut response = Response::new(Either::Right(Full::default()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(Either::Left(crl.body()));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(PKIX_CRL));
+        response
+    };
+    let headers = response.headers_mut();
+    for (name, value) in &lifetime.fields {
+        headers.insert(name, value.clone());
+    }
+    let max_age = now.until(lifetime.next_update).as_secs();
+    let cache = format!("max-age={max_age}, public, no-transform, must-revalidate");
+    // Digits, letters and punctuation: always a header value.
+    if let Ok(value) = HeaderValue::try_from(cache) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+    response
+}
+
+fn unavailable(why: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// One line of text, which no cache may keep.
+fn text(status: StatusCode, line: &str) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::from(format!("{line}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// RFC 2585 §4.2.
+const PKIX_CRL: &str = "application/pkix-crl";
