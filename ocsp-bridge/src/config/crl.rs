@@ -124,3 +124,85 @@ const DEFAULT_ENTRIES: usize = 2_000_000;
 const MOST_ENTRIES: usize = 20_000_000;
 
 const MOST_URL: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const GOOD: &str = "[listen]\naddress = \"127.0.0.1:1\"\n[signer]\ncertificate = \"a\"\nkey = \"b\"\n[ledger]\nnodes = [\"http://a.example\"]\n[[crl]]\nissuer = \"ca.pem\"\ncertificate = \"crl.pem\"\nkey = \"/keys/crl.key\"\n";
+
+    fn parse(more: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("conf/bridge.toml"), &format!("{GOOD}{more}"))
+    }
+
+    #[test]
+    fn little_is_needed_and_everything_can_be_said() {
+        let crl = parse("").unwrap().crls.remove(0);
+        assert_eq!(crl.issuer, Path::new("conf/ca.pem"));
+        assert_eq!(crl.key, Path::new("/keys/crl.key"));
+        assert_eq!(crl.policy.lifetime, Duration::from_secs(600));
+        assert_eq!(crl.policy.delta_lifetime, Duration::from_secs(60));
+        assert_eq!((crl.policy.url, crl.policy.entries), (None, 2_000_000));
+        let config = parse(
+            "url = \"http://ocsp.example:8888/pki/\"\nlifetime_s = 3600\ndelta_lifetime_s = 30\nentries = 5\n[answers]\nmax_block_age_s = 9\n",
+        )
+        .unwrap();
+        assert_eq!(
+            config.crls[0].policy,
+            CrlPolicy {
+                lifetime: Duration::from_secs(3_600),
+                delta_lifetime: Duration::from_secs(30),
+                url: Some("http://ocsp.example:8888/pki".to_owned()),
+                entries: 5,
+                max_block_age: Some(Duration::from_secs(9)),
+            }
+        );
+        // A short life is that of delta CRLs, too.
+        let short = parse("lifetime_s = 20\n").unwrap();
+        assert_eq!(short.crls[0].policy.delta_lifetime, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_was_expected() {
+        for (more, says) in [
+            (
+                "lifetime_s = 9\n",
+                "crl.lifetime_s: 9 was found, expected 10 to 604800",
+            ),
+            (
+                "lifetime_s = 60\ndelta_lifetime_s = 61\n",
+                "crl.delta_lifetime_s: 61 was found, expected 10 to 60",
+            ),
+            ("entries = 0\n", "crl.entries: 0 was found, expected 1 to"),
+            ("url = \"ocsp.example\"\n", "expected the URL by which"),
+            (
+                "url = \"ftp://ocsp.example/\"\n",
+                "expected the URL by which",
+            ),
+            ("url = \"http://a/?x=1\"\n", "expected the URL by which"),
+            ("partition = 1\n", "unknown field"),
+        ] {
+            let error = parse(more).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reload_takes_over_another_signer_and_nothing_else() {
+        let config = parse("").unwrap();
+        let signer = Config::parse(
+            Path::new("conf/bridge.toml"),
+            &GOOD
+                .replace("crl.pem", "new.pem")
+                .replace("crl.key", "new.key"),
+        );
+        assert!(config.needs_restart(&signer.unwrap()).is_empty());
+        for more in [
+            "lifetime_s = 20\n",
+            "[[crl]]\nissuer = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n",
+        ] {
+            assert_eq!(config.needs_restart(&parse(more).unwrap()), ["crl"]);
+        }
+    }
+}

@@ -194,9 +194,15 @@ impl Revocations {
                 if !self.is_shared(&serial) {
                     self.clashes.insert((serial, listed.hash), listed);
                 }
-                self.clashes.insert((serial, entry.hash), entry);
-                // What it was before was no worse.
-                self.list.put(listed.worse(entry));
+                let before = self.clashes.insert((serial, entry.hash), entry);
+                let worst = match before {
+                    None => Some(listed.worse(entry)),
+                    // On hold anew, say: what it was before counts no more.
+                    Some(_) => self.sharing(&serial).copied().reduce(Entry::worse),
+                };
+                if let Some(worst) = worst {
+                    self.list.put(worst);
+                }
             }
             _ => self.list.put(entry),
         }

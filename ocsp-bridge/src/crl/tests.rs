@@ -646,6 +646,28 @@ fn only_the_ca_and_keys_that_it_certified_in_its_name_may_sign() {
     ));
 }
 
+#[test]
+fn one_of_two_with_a_serial_number_is_on_hold_anew_between_two_pages() {
+    let mut model = Model::default();
+    let mut kept = Revocations::new(100, LIFETIME, None);
+    model.change(5, RevocationReason::CertificateHold);
+    model.read_into(&mut kept, NOW, 9);
+    model.change(5, RevocationReason::CertificateHold);
+    let mut twin = entry(5, RevocationReason::CertificateHold, 3);
+    twin.hash = CertificateHash::from_octets([1; 32]);
+    model.height = 3;
+    model.entries.insert(twin.hash, twin);
+    model.read_into(&mut kept, NOW, 9);
+    // The first one again: what it was on hold since before is over.
+    model.change(5, RevocationReason::CertificateHold);
+    model.read_into(&mut kept, NOW, 9);
+    let [listed] = kept.entries()[..] else {
+        panic!("{:?}", kept.entries());
+    };
+    assert_eq!(listed.time, UnixTime(NOW.0 - 10_000 + 3));
+    assert_eq!(listed.changed, Height(4));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Revoke(u8),
@@ -747,4 +769,105 @@ proptest! {
             .collect();
         prop_assert_eq!(found, expected);
     }
+}
+
+/// Pages of entries whose serial numbers come in no order, as the ledger gives them.
+fn many(count: u64, page: u64) -> impl Iterator<Item = RevocationPage> {
+    (0..count / page).map(move |at| {
+        let entries: Vec<_> = (at * page..(at + 1) * page)
+            .map(|index| {
+                // 20 octets, as CAs give them.
+                let digest = ring::digest::digest(&ring::digest::SHA256, &index.to_be_bytes());
+                let mut serial = digest.as_ref()[..20].to_vec();
+                serial[0] = serial[0] & 0x7f | 1;
+                let mut hash = [0; 32];
+                hash.copy_from_slice(digest.as_ref());
+                RevocationEntry {
+                    hash: CertificateHash::from_octets(hash),
+                    serial,
+                    reason: RevocationReason::KeyCompromise,
+                    time: BlockTime((NOW.0 - 10_000) * 1_000),
+                    not_after: LATER,
+                    changed: Height(index + 1),
+                }
+            })
+            .collect();
+        let reached = Height((at + 1) * page);
+        let complete = reached.0 == count;
+        let next = RevocationCursor {
+            height: reached,
+            hash: entries.last().map(|entry| entry.hash).filter(|_| !complete),
+        };
+        RevocationPage {
+            entries,
+            next,
+            complete,
+            issuer_served: true,
+            height: Height(count),
+            block_time: BlockTime(NOW.0 * 1_000),
+            chain: CHAIN,
+        }
+    })
+}
+
+#[test]
+fn the_millionth_revoked_certificate_is_on_the_list() {
+    const COUNT: u64 = 1_000_000;
+    let authority = Authority::new("CA");
+    let mut policy = policy();
+    policy.entries = 2_000_000;
+    let issuer = issuer_of(&authority, policy);
+    let began = std::time::Instant::now();
+    for page in many(COUNT, 4_000) {
+        issuer.take(&page, NOW).unwrap();
+    }
+    let loaded = began.elapsed();
+    let first = issuer.issue(NOW).unwrap().unwrap();
+    let made = issuer.took();
+    assert_eq!(first.entries() as u64, COUNT);
+    // One change: all pieces but one are those of the CRL before.
+    let mut page = many(1, 1).next().unwrap();
+    page.height = Height(COUNT + 1);
+    page.next = RevocationCursor::end_of(page.height);
+    page.entries[0].changed = page.height;
+    page.entries[0].hash = CertificateHash::from_octets([9; 32]);
+    page.entries[0].serial = vec![1; 20];
+    issuer.take(&page, NOW).unwrap();
+    let second = issuer.issue(NOW).unwrap().unwrap();
+    let again = issuer.took();
+    println!(
+        "{} octets; read in {loaded:?}, made in {made:?}, after one change in {again:?}",
+        second.length()
+    );
+    let (old, new) = (octets(&first), octets(&second));
+    assert!(new.len() > old.len() && new.len() > 37_000_000);
+    // Of a list so long only the signature and the outline are read, which a parser that builds it all would take long for.
+    let mut fields = ocsp::wire::Tlv::only(&new)
+        .and_then(|list| list.open(der::Tag::Sequence))
+        .unwrap();
+    let tbs = fields.expect(der::Tag::Sequence).unwrap();
+    fields.expect(der::Tag::Sequence).unwrap();
+    let signature = fields.expect(der::Tag::BitString).unwrap();
+    fields.finish().unwrap();
+    let certificate = Certificate::from_der(&authority.certificate).unwrap();
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    ring::signature::UnparsedPublicKey::new(
+        &ring::signature::ECDSA_P256_SHA256_ASN1,
+        key.subject_public_key.raw_bytes(),
+    )
+    .verify(tbs.raw, &signature.value[1..])
+    .unwrap();
+    let mut fields = tbs.open(der::Tag::Sequence).unwrap();
+    for _ in 0..5 {
+        fields.any().unwrap();
+    }
+    let mut entries = fields.any().unwrap().open(der::Tag::Sequence).unwrap();
+    let (mut count, mut before) = (0, Vec::new());
+    while !entries.is_finished() {
+        let mut entry = entries.any().unwrap().open(der::Tag::Sequence).unwrap();
+        let serial = entry.expect(der::Tag::Integer).unwrap().value.to_vec();
+        assert!(serial > before, "in order");
+        (count, before) = (count + 1, serial);
+    }
+    assert_eq!(count, COUNT + 1);
 }

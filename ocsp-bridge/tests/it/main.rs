@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bridge;
+mod crl;
 mod expiry;
 mod limits;
 mod program;
