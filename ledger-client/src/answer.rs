@@ -14,8 +14,11 @@ pub struct Answer {
     pub status: Status,
     /// The block after which the status held.
     pub height: Height,
-    /// The time of that block; `None` when the status came by an event, which carries no time.
+    /// The time of that block; `None` when the status came by an event, and does not tell since when it is so.
     pub block_time: Option<BlockTime>,
+    /// The last second of the certificate's own validity, Unix time; `None` when it is not recorded, and when the
+    /// status came by an event.
+    pub not_after: Option<u64>,
     /// Where the answer came from.
     pub origin: Origin,
 }
@@ -26,6 +29,7 @@ impl Answer {
             status: answer.status,
             height: answer.height,
             block_time: Some(answer.block_time),
+            not_after: answer.not_after,
             origin: Origin::Ledger,
         }
     }
@@ -34,7 +38,8 @@ impl Answer {
         Self {
             status: event.status,
             height: event.height,
-            block_time: None,
+            block_time: event.status.since(),
+            not_after: None,
             origin: Origin::Ledger,
         }
     }

@@ -53,6 +53,7 @@ impl AsOf {
 pub(crate) struct Entry {
     pub(crate) status: Status,
     pub(crate) block_time: Option<BlockTime>,
+    pub(crate) not_after: Option<u64>,
     /// From then on it is no hit. It stays until it is pushed out: as the newest height known for the
     /// certificate, and for use in an outage.
     pub(crate) expires: Instant,
@@ -76,6 +77,7 @@ impl Entry {
             status: self.status,
             height: self.as_of.height,
             block_time: self.block_time,
+            not_after: self.not_after,
             origin,
         }
     }
@@ -188,6 +190,7 @@ impl Cache {
         let entry = Entry {
             status: answer.status,
             block_time: Some(answer.block_time),
+            not_after: answer.not_after,
             expires,
             certificate_ends: left.and_then(|left| now.checked_add(left)),
             as_of,
@@ -232,7 +235,8 @@ impl Cache {
                     event.hash,
                     Entry {
                         status: event.status,
-                        block_time: None,
+                        block_time: event.status.since(),
+                        not_after: None,
                         expires,
                         certificate_ends: None,
                         as_of,
@@ -426,6 +430,7 @@ mod tests {
                 status: Status::Valid,
                 height: Height(7),
                 block_time: Some(BlockTime(1_000_000)),
+                not_after: None,
                 origin: Origin::Cache
             }
         );
@@ -538,7 +543,7 @@ mod tests {
         let hit = cache.hit(now, &hash(1)).unwrap();
         assert_eq!(
             (hit.status, hit.height, hit.block_time),
-            (REVOKED, Height(8), None)
+            (REVOKED, Height(8), REVOKED.since())
         );
         store(&cache, now, &answer(2, SUSPENDED, 7));
         assert_eq!(

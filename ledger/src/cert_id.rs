@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::InquiryError;
 use crate::certificate::ParsedCertificate;
 use crate::hash::CertificateHash;
-use crate::record::{Height, NameError, Record};
+use crate::record::{BlockTime, Height, NameError, Record};
 use crate::rule;
 use crate::state::{State, StateError};
 
@@ -388,7 +388,7 @@ pub(crate) fn parse(record: &Record) -> Result<ParsedCertificate<'_>, StateError
 /// The answer to "which certificate has this `CertID`?".
 ///
 /// ```json
-/// {"hashes":["<64 hexadecimal digits>"],"issuer_served":true,"height":7}
+/// {"hashes":["<64 hexadecimal digits>"],"issuer_served":true,"height":7,"block_time":1767225600000}
 /// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CertIdAnswer {
@@ -400,6 +400,8 @@ pub struct CertIdAnswer {
     pub issuer_served: bool,
     /// The newest block that the answer takes into account.
     pub height: Height,
+    /// That block's time.
+    pub block_time: BlockTime,
 }
 
 /// A replica of the ledger that finds certificates by `CertID`.

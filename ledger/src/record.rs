@@ -334,6 +334,16 @@ impl Status {
         matches!(self, Self::Valid)
     }
 
+    /// The time of the block that made it so, where the status tells it.
+    #[must_use]
+    pub const fn since(&self) -> Option<BlockTime> {
+        match self {
+            Self::Suspended { since } => Some(*since),
+            Self::Revoked { time, .. } => Some(*time),
+            Self::Valid | Self::Superseded { .. } | Self::Expired | Self::NotRecorded => None,
+        }
+    }
+
     /// Whether no later block can change this status to [`Status::Valid`].
     #[must_use]
     pub const fn is_final(&self) -> bool {

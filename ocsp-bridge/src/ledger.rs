@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Change, Changes, Client, ConfigError};
-use ocsp::CertId;
+use ocsp::{CertId, UnixTime};
 use tokio::sync::Semaphore;
 
 use self::index::Index;
@@ -163,10 +163,10 @@ impl LedgerSource {
             .look_up_seconds
             .observe(now.saturating_duration_since(began).as_secs_f64());
         let resolution = match *entry.hashes.as_slice() {
-            [] if entry.issuer_served => Resolution::NotRecorded,
+            [] if entry.issuer_served => Resolution::NotRecorded(entry.block_time),
             [] => Resolution::ForeignIssuer,
             [hash] => Resolution::Certificate(hash),
-            ref several => Resolution::Ambiguous(several.len()),
+            ref several => Resolution::Ambiguous(several.len(), entry.block_time),
         };
         if self.resolved.store(now, key, entry.height, resolution) {
             Ok(resolution)
@@ -180,10 +180,14 @@ impl LedgerSource {
 
     async fn find(&self, id: &CertId<'_>) -> Result<Finding, Unavailable> {
         let hash = match self.resolve(id).await? {
-            Resolution::Ambiguous(count) => return Ok(Finding::new(LookUp::Ambiguous { count })),
+            Resolution::Ambiguous(count, time) => {
+                return Ok(Finding::new(LookUp::Ambiguous { count }).as_of(time));
+            }
             Resolution::Certificate(hash) => hash,
             Resolution::ForeignIssuer => return Ok(Finding::new(LookUp::ForeignIssuer)),
-            Resolution::NotRecorded => return Ok(Finding::new(LookUp::NotRecorded)),
+            Resolution::NotRecorded(time) => {
+                return Ok(Finding::new(LookUp::NotRecorded).as_of(time));
+            }
         };
         let answer = self
             .client
@@ -198,7 +202,7 @@ impl LedgerSource {
             status => LookUp::Found {
                 hash,
                 status,
-                not_after: None,
+                not_after: answer.not_after.map(UnixTime),
             },
         };
         Ok(Finding {

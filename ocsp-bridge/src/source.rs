@@ -40,6 +40,15 @@ impl Finding {
             fresh_until: None,
         }
     }
+
+    /// The same, as of the block with this time.
+    #[must_use]
+    pub const fn as_of(self, block_time: BlockTime) -> Self {
+        Self {
+            block_time: Some(block_time),
+            ..self
+        }
+    }
 }
 
 /// What the ledger holds for a CertID.

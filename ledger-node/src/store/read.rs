@@ -79,10 +79,12 @@ impl Snapshot {
                 .get(&id.issuer().digest())
                 .map_err(StateError::new)?
                 .is_some();
+        let head = self.newest()?;
         Ok(CertIdAnswer {
             hashes,
             issuer_served,
-            height: self.newest()?.height,
+            height: head.height,
+            block_time: head.time,
         })
     }
 

@@ -16,6 +16,9 @@ fn own_id(algorithm: HashAlgorithm, der: &[u8]) -> CertId {
     CertId::new(IssuerId::of(algorithm, &certificate), certificate.serial()).unwrap()
 }
 
+/// 2026-01-01T00:00:00Z, when the first block of the fixture is.
+const BLOCK_TIME: u64 = 1_767_225_600_000;
+
 #[tokio::test]
 async fn a_certificate_is_found_by_its_cert_id() {
     let served = Served::start().await;
@@ -28,7 +31,7 @@ async fn a_certificate_is_found_by_its_cert_id() {
         assert_eq!(status, 200);
         assert_eq!(
             answer,
-            json!({"hashes": [CertificateHash::of(&known)], "issuer_served": true, "height": 1})
+            json!({"hashes": [CertificateHash::of(&known)], "issuer_served": true, "height": 1, "block_time": BLOCK_TIME})
         );
         serde_json::from_value::<CertIdAnswer>(answer).unwrap();
         let (status, answer) = served
@@ -37,7 +40,7 @@ async fn a_certificate_is_found_by_its_cert_id() {
         assert_eq!(status, 200);
         assert_eq!(
             answer,
-            json!({"hashes": [], "issuer_served": false, "height": 1})
+            json!({"hashes": [], "issuer_served": false, "height": 1, "block_time": BLOCK_TIME})
         );
     }
     served.stop().await;

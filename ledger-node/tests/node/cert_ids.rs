@@ -70,11 +70,13 @@ impl Recorded {
     }
 
     fn check(&self, node: &Node) {
-        let height = node.head().unwrap().height;
+        let head = node.head().unwrap();
+        let (height, block_time) = (head.height, head.time);
         let served = |hashes| CertIdAnswer {
             hashes,
             issuer_served: true,
             height,
+            block_time,
         };
         let root = self.authority.der.as_slice();
         assert_eq!(
@@ -91,6 +93,7 @@ impl Recorded {
             hashes: Vec::new(),
             issuer_served: false,
             height,
+            block_time,
         };
         assert_eq!(find(node, &device("henb-5").0, &[1]), nobody);
         assert_eq!(find(node, &Authority::new("Root").der, &[5]), nobody);

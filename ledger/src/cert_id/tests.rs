@@ -280,9 +280,10 @@ fn an_answer_has_this_json_form() {
         hashes: vec![CertificateHash::from_octets([1; 32])],
         issuer_served: true,
         height: Height(7),
+        block_time: BlockTime(1_000),
     };
     let json = format!(
-        r#"{{"hashes":["{}"],"issuer_served":true,"height":7}}"#,
+        r#"{{"hashes":["{}"],"issuer_served":true,"height":7,"block_time":1000}}"#,
         "01".repeat(32)
     );
     assert_eq!(serde_json::to_string(&answer).unwrap(), json);

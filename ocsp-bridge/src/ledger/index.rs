@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use ledger::{CertificateHash, Height};
+use ledger::{BlockTime, CertificateHash, Height};
 use ledger_client::{ConfigError, HttpSource, Source as _};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
@@ -27,6 +27,8 @@ pub(super) struct IndexEntry {
     pub(super) issuer_served: bool,
     /// The newest block that the answer takes into account.
     pub(super) height: Height,
+    /// That block's time.
+    pub(super) block_time: BlockTime,
 }
 
 /// Asks the nodes, the one that answered last first.

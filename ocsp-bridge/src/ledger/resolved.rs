@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use der::Tag;
-use ledger::{CertificateHash, Height};
+use ledger::{BlockTime, CertificateHash, Height};
 use lru::LruCache;
 use ocsp::wire::{self, Tlv};
 use ocsp::{CertId, HashAlgorithm};
@@ -16,19 +16,19 @@ use ocsp::{CertId, HashAlgorithm};
 /// What a CertID comes to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Resolution {
-    /// Several certificates.
-    Ambiguous(usize),
+    /// Several certificates, as of the block with this time.
+    Ambiguous(usize, BlockTime),
     /// This one.
     Certificate(CertificateHash),
     /// None, and its issuer is not recorded.
     ForeignIssuer,
-    /// None, of an issuer that is recorded.
-    NotRecorded,
+    /// None, of an issuer that is recorded, as of the block with this time.
+    NotRecorded(BlockTime),
 }
 
 impl Resolution {
     const fn is_absent(self) -> bool {
-        matches!(self, Self::ForeignIssuer | Self::NotRecorded)
+        matches!(self, Self::ForeignIssuer | Self::NotRecorded(_))
     }
 }
 
@@ -231,6 +231,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(30);
     const NEGATIVE: Duration = Duration::from_secs(5);
+    const TIME: BlockTime = BlockTime(1_785_542_400_000);
 
     fn found() -> Resolution {
         Resolution::Certificate(CertificateHash::from_octets([1; 32]))
@@ -241,11 +242,16 @@ mod tests {
         let now = Instant::now();
         let resolved = Resolved::new(2, TTL, NEGATIVE);
         resolved.store(now, "a".to_owned(), Height(1), found());
-        resolved.store(now, "b".to_owned(), Height(1), Resolution::NotRecorded);
+        resolved.store(
+            now,
+            "b".to_owned(),
+            Height(1),
+            Resolution::NotRecorded(TIME),
+        );
         assert_eq!(resolved.get(now, "a"), Some(found()));
         assert_eq!(
             resolved.get(now + NEGATIVE / 2, "b"),
-            Some(Resolution::NotRecorded)
+            Some(Resolution::NotRecorded(TIME))
         );
         assert_eq!(resolved.get(now + NEGATIVE, "b"), None);
         assert_eq!(resolved.get(now + TTL, "a"), None);
@@ -268,18 +274,38 @@ mod tests {
     fn a_new_certificate_ends_every_absence() {
         let now = Instant::now();
         let resolved = Resolved::new(8, TTL, NEGATIVE);
-        resolved.store(now, "a".to_owned(), Height(1), Resolution::NotRecorded);
+        resolved.store(
+            now,
+            "a".to_owned(),
+            Height(1),
+            Resolution::NotRecorded(TIME),
+        );
         resolved.recorded(Height(2));
         assert_eq!(resolved.get(now, "a"), None);
         // An answer from before that block arrives late: used once, not remembered.
-        resolved.store(now, "a".to_owned(), Height(1), Resolution::NotRecorded);
+        resolved.store(
+            now,
+            "a".to_owned(),
+            Height(1),
+            Resolution::NotRecorded(TIME),
+        );
         assert_eq!(resolved.get(now, "a"), None);
-        resolved.store(now, "a".to_owned(), Height(2), Resolution::NotRecorded);
-        assert_eq!(resolved.get(now, "a"), Some(Resolution::NotRecorded));
+        resolved.store(
+            now,
+            "a".to_owned(),
+            Height(2),
+            Resolution::NotRecorded(TIME),
+        );
+        assert_eq!(resolved.get(now, "a"), Some(Resolution::NotRecorded(TIME)));
         // What was absent and is found is not absent any more, and the other way round.
         resolved.store(now, "a".to_owned(), Height(3), found());
         assert_eq!(resolved.get(now, "a"), Some(found()));
-        resolved.store(now, "a".to_owned(), Height(1), Resolution::NotRecorded);
+        resolved.store(
+            now,
+            "a".to_owned(),
+            Height(1),
+            Resolution::NotRecorded(TIME),
+        );
         assert_eq!(resolved.get(now, "a"), None);
     }
 

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ledger::{
     BlockTime, CertificateHash, ChainId, Height, RevocationReason, Status, StatusAnswer,
     StatusEvent,
 };
+use ocsp::{Response, UnixTime};
 use ocsp_bridge::bridge::Bridge;
 use ocsp_bridge::config::Config;
 use ocsp_bridge::{CertId, HashAlgorithm};
@@ -32,6 +33,8 @@ pub(crate) struct Book {
     certificates: HashMap<CertificateHash, Vec<u8>>,
     events: Vec<StatusEvent>,
     asked: Vec<String>,
+    /// Of every certificate.
+    not_after: Option<u64>,
 }
 
 /// A ledger node that knows what a test tells it.
@@ -162,7 +165,7 @@ fn answer(path: &str, book: &Mutex<Book>) -> Option<Vec<u8>> {
             .unwrap_or_else(|| (Vec::new(), parts[3] < "70"));
         let height = book.height;
         return Some(
-            serde_json::json!({"hashes": hashes, "issuer_served": served, "height": height})
+            serde_json::json!({"hashes": hashes, "issuer_served": served, "height": height, "block_time": BLOCK_TIME})
                 .to_string()
                 .into_bytes(),
         );
@@ -179,9 +182,9 @@ fn answer(path: &str, book: &Mutex<Book>) -> Option<Vec<u8>> {
             .copied()
             .unwrap_or(Status::NotRecorded),
         class: None,
-        not_after: None,
+        not_after: book.not_after,
         height: Height(book.height),
-        block_time: BlockTime(1_700_000_000_000),
+        block_time: BLOCK_TIME,
         chain: ChainId::from_octets([3; 32]),
     };
     Some(serde_json::to_vec(&answer).unwrap())
@@ -273,8 +276,54 @@ pub(crate) fn config(folder: &Path, node: SocketAddr, signer: &str) -> Config {
     Config::parse(&folder.join("bridge.toml"), &text).unwrap()
 }
 
+/// The time of every block of a [`Node`].
+const BLOCK_TIME: BlockTime = BlockTime(1_700_000_000_000);
+
 pub(crate) const ANY: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+#[tokio::test]
+async fn this_update_is_the_blocks_time_and_a_good_answer_ends_with_the_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    write_signer(folder.path(), "signer");
+    let node = Node::start(ANY, Arc::default()).await;
+    let device = CertificateHash::from_octets([1; 32]);
+    node.record(1, device);
+    node.record(6, CertificateHash::from_octets([6; 32]));
+    node.record(6, CertificateHash::from_octets([66; 32]));
+    let now = UnixTime::from(SystemTime::now());
+    let end = now.plus(Duration::from_secs(20));
+    node.book.lock().unwrap().not_after = Some(end.0);
+    let bridge = Bridge::start(config(folder.path(), node.address, "signer"))
+        .await
+        .unwrap();
+    let address = bridge.addresses()[0];
+    until_ready(&bridge, true).await;
+    let times = async |serial| {
+        let mut client = Client::connect(address).await;
+        client.send(&post(&request(serial))).await;
+        let reply = client.reply(true).await.unwrap();
+        let response = Response::decode(&reply.body).unwrap();
+        let single = &response.singles[0];
+        assert_eq!(single.this_update, UnixTime::from(BLOCK_TIME), "{serial}");
+        single.next_update.unwrap()
+    };
+    // The last second in which it is valid is the last in which it is called good.
+    assert_eq!(times(1).await, end.plus(Duration::from_secs(1)));
+    // Not recorded, and ambiguous: the lifetime that is configured.
+    for serial in [5, 6] {
+        assert!(times(serial).await >= now.plus(Duration::from_secs(60)));
+    }
+    // By an event: since when it is so.
+    let revoked = Status::Revoked {
+        reason: RevocationReason::KeyCompromise,
+        time: BLOCK_TIME,
+    };
+    node.change(device, revoked);
+    becomes(address, 1, Says::Revoked).await;
+    assert!(times(1).await >= now.plus(Duration::from_secs(60)));
+    bridge.stop().await;
+}
 
 #[tokio::test]
 async fn the_bridge_follows_the_ledger() {

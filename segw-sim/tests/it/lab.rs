@@ -57,6 +57,7 @@ impl Script {
             status,
             height: Height(1),
             block_time: None,
+            not_after: None,
             origin: Origin::Ledger,
         })
     }

@@ -142,6 +142,7 @@ fn a_slow_ledger_delays_one_peer_and_no_other() {
         status: Status::Valid,
         height: ledger::Height(1),
         block_time: None,
+        not_after: None,
         origin: ledger_client::Origin::Ledger,
     }));
     lab.settle();
