@@ -156,8 +156,8 @@ pub enum ResponseError {
     /// A CertID is malformed.
     #[error("CertID: {0}")]
     CertId(RequestError),
-    /// A critical extension that is not known here.
-    #[error("an unknown extension is critical")]
+    /// A critical extension that is not known here, or certHash of a function that is not.
+    #[error("an unknown extension is critical, or certHash with another function than SHA-256")]
     CriticalExtension,
     /// Not DER, or not what stands at that place.
     #[error("{place}: {error}")]
@@ -340,7 +340,12 @@ fn single_response(tlv: Tlv<'_>) -> Result<SingleResponse<'_>, ResponseError> {
         for_each_extension(extensions.value, |extension| {
             if extension.is(wire::ID_COMMONPKI_AT_CERT_HASH) {
                 found = cert_hash(extension.value)?;
-                return Ok(());
+                // One that cannot be compared is as good as unknown.
+                return if extension.critical && found.is_none() {
+                    Err(ResponseError::CriticalExtension)
+                } else {
+                    Ok(())
+                };
             }
             known_or_ignorable(extension, wire::ID_PKIX_OCSP_ARCHIVE_CUTOFF)
         })?;

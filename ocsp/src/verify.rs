@@ -134,7 +134,7 @@ pub struct Verified {
     pub status: CertStatus,
     /// When that was so.
     pub this_update: UnixTime,
-    /// Until when it may be relied upon.
+    /// Until when the response may be relied upon: if it says several things of the certificate, the first to end.
     pub next_update: UnixTime,
 }
 
@@ -169,10 +169,16 @@ pub fn verify(
         if !target.is_meant_by(&issuer, &single.cert_id) {
             continue;
         }
-        let verified = judge(single, target, trust.skew, now)?;
-        if worst.is_none_or(|worst| severity(worst.status) < severity(verified.status)) {
-            worst = Some(verified);
+        let mut verified = judge(single, target, trust.skew, now)?;
+        if let Some(worst) = worst {
+            // Once one of them is over, the whole response is refused.
+            let next_update = worst.next_update.min(verified.next_update);
+            if severity(worst.status) >= severity(verified.status) {
+                verified = worst;
+            }
+            verified.next_update = next_update;
         }
+        worst = Some(verified);
     }
     worst.ok_or(VerifyError::NoStatus)
 }
@@ -186,8 +192,10 @@ pub enum VerifyError {
         "it is about another certificate with the same issuer and serial number: certHash differs"
     )]
     CertHash,
-    /// A delegate's certificate cannot be parsed.
-    #[error("the delegate's certificate: {0}")]
+    /// A certificate beside the signature cannot be parsed, and no other is the signer's.
+    #[error(
+        "no certificate of the signer is known, and one beside the signature cannot be read: {0}"
+    )]
     Delegate(CertificateError),
     /// A delegate's certificate was not issued by the certificate's issuer.
     #[error("the signer's certificate was not issued by the certificate's issuer")]
@@ -264,6 +272,33 @@ pub enum VerifyError {
     Window,
 }
 
+impl VerifyError {
+    /// Of the reasons why each of several signers will not do, the one that tells most; the first of its kind.
+    fn or_rather(self, other: Self) -> Self {
+        if other.telling() > self.telling() {
+            other
+        } else {
+            self
+        }
+    }
+
+    const fn telling(&self) -> u8 {
+        match self {
+            Self::Delegate(_) => 1,
+            Self::DelegateNotIssued => 2,
+            Self::Signature => 3,
+            Self::SignatureAlgorithm(_) | Self::SignatureAlgorithmEncoding => 4,
+            Self::DelegateUsage => 5,
+            Self::SignerValidity { .. } => 6,
+            Self::VouchesForItself => 7,
+            _ => 0,
+        }
+    }
+}
+
+/// One name or key may have several certificates, of which one will do: a renewed one with the same key beside the old
+/// one, or two keys of one name. So each is tried that the responderID names; there are no more than the configuration
+/// and [`MAX_RESPONSE_CERTIFICATES`](crate::MAX_RESPONSE_CERTIFICATES) allow.
 fn check_signature(
     response: &Response<'_>,
     target: &TargetCertificate,
@@ -271,36 +306,61 @@ fn check_signature(
     trust: &Trust,
     now: UnixTime,
 ) -> Result<(), VerifyError> {
+    let mut fault = VerifyError::UnknownSigner;
     for signer in &trust.signers {
         let signer =
             ParsedCertificate::parse(&signer.certificate).map_err(VerifyError::Delegate)?;
         if is_named(&signer, response.responder) {
-            return made_by(response, &signer, target, trust.skew, now);
+            match made_by(response, &signer, target, trust.skew, now) {
+                Ok(()) => return Ok(()),
+                Err(error) => fault = fault.or_rather(error),
+            }
         }
     }
     if !trust.issuer {
-        return Err(VerifyError::UnknownSigner);
+        return Err(fault);
     }
     if is_named(issuer, response.responder) {
-        return made_by(response, issuer, target, trust.skew, now);
+        match made_by(response, issuer, target, trust.skew, now) {
+            Ok(()) => return Ok(()),
+            Err(error) => fault = fault.or_rather(error),
+        }
     }
     for certificate in &response.certificates {
-        let delegate = ParsedCertificate::parse(certificate).map_err(VerifyError::Delegate)?;
-        if !is_named(&delegate, response.responder) {
-            continue;
-        }
-        if issuer.public_key() == target.public_key {
-            return Err(VerifyError::VouchesForItself);
-        }
-        if delegate.issuer_hash() != issuer.subject_hash() || !delegate.is_signed_by(issuer) {
-            return Err(VerifyError::DelegateNotIssued);
-        }
-        if !may_sign_responses(&delegate) {
-            return Err(VerifyError::DelegateUsage);
-        }
-        return made_by(response, &delegate, target, trust.skew, now);
+        // What is no certificate is nobody's: the signer's may stand beside it.
+        let error = match ParsedCertificate::parse(certificate) {
+            Ok(delegate) if !is_named(&delegate, response.responder) => continue,
+            Ok(delegate) => {
+                match made_by_delegate(response, &delegate, target, issuer, trust.skew, now) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => VerifyError::Delegate(error),
+        };
+        fault = fault.or_rather(error);
     }
-    Err(VerifyError::UnknownSigner)
+    Err(fault)
+}
+
+fn made_by_delegate(
+    response: &Response<'_>,
+    delegate: &ParsedCertificate<'_>,
+    target: &TargetCertificate,
+    issuer: &ParsedCertificate<'_>,
+    skew: Duration,
+    now: UnixTime,
+) -> Result<(), VerifyError> {
+    if issuer.public_key() == target.public_key {
+        return Err(VerifyError::VouchesForItself);
+    }
+    if delegate.issuer_hash() != issuer.subject_hash() || !delegate.is_signed_by(issuer) {
+        return Err(VerifyError::DelegateNotIssued);
+    }
+    if !may_sign_responses(delegate) {
+        return Err(VerifyError::DelegateUsage);
+    }
+    made_by(response, delegate, target, skew, now)
 }
 
 /// Whether the responder says that it is this one.
@@ -335,6 +395,14 @@ fn made_by(
     if signer.public_key() == target.public_key {
         return Err(VerifyError::VouchesForItself);
     }
+    let algorithm = AlgorithmIdentifier::from_der(response.algorithm)
+        .map_err(|_| VerifyError::SignatureAlgorithmEncoding)?;
+    match signer.has_signed(&algorithm, response.signed, response.signature) {
+        Ok(true) => {}
+        Ok(false) => return Err(VerifyError::Signature),
+        Err(error) => return Err(VerifyError::SignatureAlgorithm(error)),
+    }
+    // After the signature, so that of several the one who signed is told to be over.
     let (not_before, not_after) = (UnixTime(signer.not_before()), UnixTime(signer.not_after()));
     if not_before > now.plus(skew) || not_after < now.minus(skew) {
         return Err(VerifyError::SignerValidity {
@@ -343,13 +411,7 @@ fn made_by(
             now,
         });
     }
-    let algorithm = AlgorithmIdentifier::from_der(response.algorithm)
-        .map_err(|_| VerifyError::SignatureAlgorithmEncoding)?;
-    match signer.has_signed(&algorithm, response.signed, response.signature) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(VerifyError::Signature),
-        Err(error) => Err(VerifyError::SignatureAlgorithm(error)),
-    }
+    Ok(())
 }
 
 fn judge(

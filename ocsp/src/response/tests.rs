@@ -250,19 +250,26 @@ fn a_nonce_and_a_cert_hash_are_well_formed_or_refused() {
     for wrong in [octets(0), octets(129), vec![1; 16], Vec::new()] {
         assert_eq!(nonce(&wrong), Err(ResponseError::Nonce));
     }
-    let hash = |kind, len| {
+    let hash = |kind, len, critical| {
         let mut value = Vec::new();
         nested(&mut value, tag::SEQUENCE, |out| {
             nested(out, tag::SEQUENCE, |out| oid(out, kind));
             out.extend_from_slice(&octets(len));
         });
-        let list = extensions(&[(wire::ID_COMMONPKI_AT_CERT_HASH, false, &value)]);
+        let list = extensions(&[(wire::ID_COMMONPKI_AT_CERT_HASH, critical, &value)]);
         judged(|parts| parts.single_extensions = list)
     };
-    assert_eq!(hash(wire::ID_SHA256, 32), Ok(()));
-    // Of another function it says nothing that could be compared.
-    assert_eq!(hash(wire::ID_SHA1, 20), Ok(()));
-    assert_eq!(hash(wire::ID_SHA256, 31), Err(ResponseError::CertHash));
+    for critical in [false, true] {
+        assert_eq!(hash(wire::ID_SHA256, 32, critical), Ok(()));
+        let short = hash(wire::ID_SHA256, 31, critical);
+        assert_eq!(short, Err(ResponseError::CertHash));
+    }
+    // Of another function it says nothing that could be compared, which may be ignored only if nobody insists.
+    assert_eq!(hash(wire::ID_SHA1, 20, false), Ok(()));
+    assert_eq!(
+        hash(wire::ID_SHA1, 20, true),
+        Err(ResponseError::CriticalExtension)
+    );
     let list = extensions(&[(wire::ID_COMMONPKI_AT_CERT_HASH, false, &[tag::NULL, 0])]);
     assert_eq!(
         judged(|parts| parts.single_extensions = list),

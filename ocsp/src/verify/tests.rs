@@ -168,6 +168,11 @@ impl Draft {
 }
 
 fn sign(data: &[u8], signer: &Certified) -> Vec<u8> {
+    sign_beside(data, signer, &[&signer.der])
+}
+
+/// Signed, with these certificates beside the signature.
+fn sign_beside(data: &[u8], signer: &Certified, beside: &[&[u8]]) -> Vec<u8> {
     let algorithm = if signer.key.is_compatible(&rcgen::PKCS_ECDSA_P256_SHA256) {
         SignatureAlgorithm::EcdsaSha256
     } else if signer.key.is_compatible(&rcgen::PKCS_ECDSA_P384_SHA384) {
@@ -177,7 +182,9 @@ fn sign(data: &[u8], signer: &Certified) -> Vec<u8> {
     };
     let mut certificates = Vec::new();
     nested(&mut certificates, tag::constructed(0), |out| {
-        nested(out, tag::SEQUENCE, |out| out.extend_from_slice(&signer.der));
+        nested(out, tag::SEQUENCE, |out| {
+            beside.iter().for_each(|der| out.extend_from_slice(der));
+        });
     });
     let signature = signer.key.sign(data).unwrap();
     successful(data, algorithm, &signature, &certificates)
@@ -287,6 +294,121 @@ fn what_a_delegate_must_be() {
     }
 }
 
+/// The same key with another certificate.
+fn renewed(signer: &Certified, params: CertificateParams) -> Certified {
+    let key = KeyPair::try_from(signer.key.serialized_der()).unwrap();
+    Certified::self_signed_with(params, key)
+}
+
+fn over(mut params: CertificateParams) -> CertificateParams {
+    params.not_after = date_time_ymd(2026, 7, 31);
+    params
+}
+
+/// Names the responder by name where [`Draft::data`] does it by key.
+fn by_name(data: &[u8], signer: &Certified) -> Vec<u8> {
+    let parsed = ParsedCertificate::parse(&signer.der).unwrap();
+    let by_key = [&[0xa2, 22, 0x04, 20][..], &signer.key_hash()].concat();
+    let content = wire::Tlv::only(data).unwrap().value;
+    let rest = content.strip_prefix(&by_key[..]).unwrap();
+    let mut out = Vec::new();
+    nested(&mut out, tag::SEQUENCE, |out| {
+        wire::tlv(out, tag::constructed(1), parsed.subject());
+        out.extend_from_slice(rest);
+    });
+    out
+}
+
+#[test]
+fn each_trusted_signer_with_the_name_or_key_is_tried() {
+    let lab = Lab::new();
+    let target = lab.target();
+    let trust = |signers: [&Certified; 2]| Trust {
+        signers: signers.map(|s| TrustedSigner::new(&s.der).unwrap()).into(),
+        issuer: false,
+        skew: SKEW,
+    };
+    // Renewed with the same key, while the old certificate is still in the file.
+    let old = renewed(&lab.local, over(responder("local")));
+    let data = Draft::good(&target).data(&lab.local);
+    let response = sign(&data, &lab.local);
+    for signers in [[&old, &lab.local], [&lab.local, &old]] {
+        let status = judged(&response, &target, &trust(signers));
+        assert_eq!(status, Ok(CertStatus::Good));
+    }
+    // Another key under the same name.
+    let other = Certified::self_signed(responder("local"));
+    let response = sign(&by_name(&data, &lab.local), &lab.local);
+    for signers in [[&other, &lab.local], [&lab.local, &other]] {
+        let status = judged(&response, &target, &trust(signers));
+        assert_eq!(status, Ok(CertStatus::Good));
+    }
+    // The one who did sign tells more than the one who did not.
+    for signers in [[&other, &old], [&old, &other]] {
+        let status = judged(&response, &target, &trust(signers));
+        assert!(
+            matches!(status, Err(VerifyError::SignerValidity { .. })),
+            "{status:?}"
+        );
+    }
+    let strangers = judged(&response, &target, &trust([&other, &other]));
+    assert_eq!(strangers, Err(VerifyError::Signature));
+    // A trusted one that is over stands in nobody's way.
+    let delegate = lab.ca.issue(responder("local"));
+    let response = sign(&by_name(&data, &lab.local), &delegate);
+    let both = Trust {
+        issuer: true,
+        ..trust([&old, &other])
+    };
+    assert_eq!(judged(&response, &target, &both), Ok(CertStatus::Good));
+}
+
+#[test]
+fn each_delegate_beside_the_signature_is_tried_and_what_is_no_certificate_is_passed_over() {
+    let lab = Lab::new();
+    let target = lab.target();
+    let issuer = Issuer::from_params(&lab.ca.params, &lab.ca.key);
+    let again = |params: CertificateParams| {
+        let der = params.signed_by(&lab.delegate.key, &issuer).unwrap();
+        der.der().to_vec()
+    };
+    let over = again(over(responder("delegate")));
+    let useless = again(named("delegate", 78));
+    let foreign = renewed(&lab.delegate, responder("delegate")).der;
+    let junk = vec![tag::SEQUENCE, 0];
+    let data = Draft::good(&target).data(&lab.delegate);
+    let right = &lab.delegate.der;
+    for wrong in [&over, &useless, &foreign, &junk, &lab.ca.der] {
+        for beside in [[wrong, right], [right, wrong]] {
+            let response = sign_beside(&data, &lab.delegate, &beside.map(Vec::as_slice));
+            let status = judged(&response, &target, &ISSUER);
+            assert_eq!(status, Ok(CertStatus::Good));
+        }
+    }
+    // Alone, each has its own error, whatever stands beside it.
+    let errors = |beside: &[&[u8]]| {
+        let response = sign_beside(&data, &lab.delegate, beside);
+        judged(&response, &target, &ISSUER).unwrap_err()
+    };
+    let junk = &junk[..];
+    assert!(matches!(errors(&[junk]), VerifyError::Delegate(_)));
+    assert_eq!(errors(&[]), VerifyError::UnknownSigner);
+    assert_eq!(errors(&[&lab.ca.der]), VerifyError::UnknownSigner);
+    for beside in [[junk, &foreign], [&foreign, junk]] {
+        assert_eq!(errors(&beside), VerifyError::DelegateNotIssued);
+    }
+    for beside in [[&useless[..], &foreign], [&foreign, &useless]] {
+        assert_eq!(errors(&beside), VerifyError::DelegateUsage);
+    }
+    for beside in [[&useless[..], &over], [&over, &useless]] {
+        let error = errors(&beside);
+        assert!(
+            matches!(error, VerifyError::SignerValidity { .. }),
+            "{error:?}"
+        );
+    }
+}
+
 #[test]
 fn no_key_vouches_for_its_own_certificate() {
     let own = Certified::self_signed(responder("segw.example"));
@@ -375,6 +497,22 @@ fn the_worst_that_is_said_of_the_certificate_is_believed() {
             let response = both.signed_by(&lab.local);
             assert_eq!(judged(&response, &target, &trust), Ok(statuses[a.max(b)]));
         }
+    }
+}
+
+#[test]
+fn of_several_single_responses_the_first_to_end_bounds_the_whole() {
+    let lab = Lab::new();
+    let target = lab.target();
+    let id = |hash| target.cert_id(hash).unwrap();
+    let first = Draft::about(id(HashAlgorithm::Sha1), CertStatus::Good);
+    let mut second = Draft::about(id(HashAlgorithm::Sha256), CertStatus::Good);
+    second.singles[0].1.next_update = NOW.plus(MINUTE / 2);
+    for (mut a, b) in [(first.clone(), second.clone()), (second, first)] {
+        a.singles.extend(b.singles);
+        let response = a.signed_by(&lab.local);
+        let verified = verify(&response, &target, &lab.local_trust(), None, NOW).unwrap();
+        assert_eq!(verified.next_update, NOW.plus(MINUTE / 2));
     }
 }
 
