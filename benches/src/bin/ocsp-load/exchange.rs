@@ -42,12 +42,11 @@ impl Exchange {
         stream.set_read_timeout(Some(patience))?;
         Ok(Self {
             stream,
-            buffer: vec![0; 16 * 1_024],
+            buffer: vec![0; BUFFER],
         })
     }
 
-    /// Sends a request and reads its response. Whether that holds a signed OCSP response, judged by its length:
-    /// an unsigned one has five octets.
+    /// Sends a request and reads its response. Whether that holds a signed OCSP response.
     pub(super) fn ask(&mut self, request: &[u8]) -> io::Result<bool> {
         self.stream.write_all(request)?;
         let mut filled = 0;
@@ -61,15 +60,22 @@ impl Exchange {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             filled += length;
-            let octets = &self.buffer[..filled];
-            if let Some((is_ok, head, body)) = read_head(octets)
-                && filled >= head + body
-            {
-                return Ok(is_ok && body > 100);
+            if let Some(is_signed) = is_signed(&self.buffer[..filled]) {
+                return Ok(is_signed);
             }
         }
     }
 }
+
+/// Once a response is complete: whether it holds a signed OCSP response, judged by its length: an unsigned one has
+/// five octets.
+pub(super) fn is_signed(octets: &[u8]) -> Option<bool> {
+    let (is_ok, head, body) = read_head(octets)?;
+    (octets.len() >= head + body).then_some(is_ok && body > 100)
+}
+
+/// Room for a response.
+pub(super) const BUFFER: usize = 16 * 1_024;
 
 /// Whether the status is 200, the length of the head, and that of the body, once the head is complete.
 fn read_head(octets: &[u8]) -> Option<(bool, usize, usize)> {

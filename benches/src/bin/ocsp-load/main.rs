@@ -7,6 +7,7 @@ mod exchange;
 mod open_loop;
 mod sign;
 mod slow;
+mod spinning;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::exchange::{Exchange, read_requests};
+use super::spinning;
 
 #[derive(Args)]
 pub(super) struct OpenLoop {
@@ -26,14 +27,17 @@ pub(super) struct OpenLoop {
     connections: u32,
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Drive all connections from one thread that never sleeps: for high rates, on a core of its own.
+    #[arg(long)]
+    spin: bool,
 }
 
 /// What one connection saw.
-struct Seen {
-    latency: Histogram<u64>,
+pub(super) struct Seen {
+    pub(super) latency: Histogram<u64>,
     /// How late the generator itself was when it had nothing else to do: its own error.
-    lag: Histogram<u64>,
-    wrong: u64,
+    pub(super) lag: Histogram<u64>,
+    pub(super) wrong: u64,
 }
 
 impl OpenLoop {
@@ -42,6 +46,34 @@ impl OpenLoop {
             return Err("rate, seconds and connections must be more than 0".to_owned());
         }
         let requests = read_requests(&self.requests, "")?;
+        let began = Instant::now() + LEAD;
+        let seen = if self.spin {
+            let connections = usize::try_from(self.connections).unwrap_or_default();
+            let time = Duration::from_secs_f64(self.seconds);
+            spinning::drive(self.address, connections, &requests, self.rate, time)?
+        } else {
+            self.threads(&requests)?
+        };
+        let took = began.elapsed().as_secs_f64();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of requests are far below 2^52"
+        )]
+        let count = seen.latency.len() as f64;
+        Ok(json!({
+            "requests": seen.latency.len(),
+            "per_s": count / took,
+            "not_signed": seen.wrong,
+            "p50_us": seen.latency.value_at_quantile(0.5),
+            "p99_us": seen.latency.value_at_quantile(0.99),
+            "p999_us": seen.latency.value_at_quantile(0.999),
+            "max_us": seen.latency.max(),
+            "generator_lag_p99_us": seen.lag.value_at_quantile(0.99),
+        }))
+    }
+
+    /// A thread for each connection.
+    fn threads(&self, requests: &[Vec<u8>]) -> Result<Seen, String> {
         let period = Duration::from_secs_f64(f64::from(self.connections) / self.rate);
         let mut open = Vec::new();
         for _ in 0..self.connections {
@@ -55,7 +87,6 @@ impl OpenLoop {
                 .zip(open)
                 .map(|(number, exchange)| {
                     let phase = period.mul_f64(f64::from(number) / f64::from(self.connections));
-                    let requests = &requests;
                     let skip = usize::try_from(number).unwrap_or_default();
                     scope.spawn(move || {
                         let requests = requests.iter().cycle().skip(skip % requests.len());
@@ -78,27 +109,12 @@ impl OpenLoop {
             all.lag.add(seen.lag).map_err(histogram)?;
             all.wrong += seen.wrong;
         }
-        let took = began.elapsed().as_secs_f64();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "counts of requests are far below 2^52"
-        )]
-        let count = all.latency.len() as f64;
-        Ok(json!({
-            "requests": all.latency.len(),
-            "per_s": count / took,
-            "not_signed": all.wrong,
-            "p50_us": all.latency.value_at_quantile(0.5),
-            "p99_us": all.latency.value_at_quantile(0.99),
-            "p999_us": all.latency.value_at_quantile(0.999),
-            "max_us": all.latency.max(),
-            "generator_lag_p99_us": all.lag.value_at_quantile(0.99),
-        }))
+        Ok(all)
     }
 }
 
 impl Seen {
-    fn new() -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, String> {
         Ok(Self {
             latency: Histogram::new(3).map_err(histogram)?,
             lag: Histogram::new(3).map_err(histogram)?,
@@ -134,7 +150,7 @@ fn drive<'a>(
     Ok(seen)
 }
 
-fn microseconds(time: Duration) -> u64 {
+pub(super) fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -143,7 +159,7 @@ fn histogram(error: impl std::fmt::Display) -> String {
 }
 
 /// From the last connection to the first request.
-const LEAD: Duration = Duration::from_millis(100);
+pub(super) const LEAD: Duration = Duration::from_millis(100);
 
 /// An answer that takes longer ends the run.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
