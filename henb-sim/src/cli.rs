@@ -66,7 +66,7 @@ pub(crate) struct Gateway {
     /// authority's certificate (PEM or DER); may be given several times.
     #[arg(long, value_name = "FILE", group = "staple")]
     pub(crate) gateway_issuer: Vec<PathBuf>,
-    /// Refuse a gateway that sends no OCSP response about its certificate.
+    /// Refuse a gateway that sends no OCSP response about its certificate. Without it, whoever stole the key sends none.
     #[arg(long, requires = "staple")]
     pub(crate) require_staple: bool,
     /// How much this machine's clock and the responder's may differ, in seconds.

@@ -22,7 +22,7 @@ use henb_sim::shard::GatewayTrust;
 use henb_sim::staple::StaplePolicy;
 use henb_sim::{credential, report};
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::CertificateHash;
+use ledger::{CertificateHash, ParsedCertificate};
 use ocsp::TrustedSigner;
 
 use cli::{ArrivalKind, Cli, Command, Connect, Enrol, Fleet, Gateway};
@@ -277,7 +277,11 @@ fn staple(gateway: &Gateway) -> Result<Option<StaplePolicy>, Box<dyn Error>> {
     }
     let mut issuers = Vec::new();
     for file in &gateway.gateway_issuer {
-        issuers.extend(credential::certificates(file)?);
+        for certificate in credential::certificates(file)? {
+            ParsedCertificate::parse(&certificate)
+                .map_err(|error| format!("--gateway-issuer {}: {error}", file.display()))?;
+            issuers.push(certificate);
+        }
     }
     if signers.is_empty() && issuers.is_empty() {
         return Ok(None);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use esp::PacketBuffer;
 use esp::icmp::{Echo, EchoKind};
 use ikev2::{
-    DatagramEvent, DenyReason, Endpoint, Event, Grant, IkeSa, InitiateError, InitiatorConfig,
-    LostReason, NonEspMarker, Path, SaHandle, Transmit, Verdict,
+    DatagramEvent, DenyReason, Endpoint, Error, Event, Grant, IkeSa, InitiateError,
+    InitiatorConfig, LostReason, NonEspMarker, Path, PeerMisbehaved, SaHandle, Transmit, Verdict,
 };
 use ledger::CertificateHash;
 
@@ -108,6 +108,10 @@ impl From<&LostReason> for Cause {
             LostReason::PeerDeleted => "deleted-by-gateway".to_owned(),
             LostReason::PeerError(notify) => notify.to_string(),
             LostReason::Denied(_) => "gateway-not-trusted".to_owned(),
+            // Out of bounds, so that none was judged.
+            LostReason::Failed(Error::PeerMisbehaved(
+                PeerMisbehaved::OcspResponseLength(_) | PeerMisbehaved::OcspResponseCount(_),
+            )) => "staple-invalid".to_owned(),
             LostReason::Failed(_) => "gateway-failed-to-authenticate".to_owned(),
             LostReason::Expired => "expired".to_owned(),
             LostReason::LocallyClosed | LostReason::Abandoned => "closed".to_owned(),
@@ -612,3 +616,23 @@ const MAX_INNER: usize = 9_000;
 
 /// What an echo request carries: 56 octets, as `ping` does.
 const ECHO_PAYLOAD: &[u8] = b"Ledgate henb-sim: an echo request through the ESP tunnel";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_that_are_out_of_bounds_are_no_failure_of_the_key() {
+        for (fault, word) in [
+            (PeerMisbehaved::OcspResponseLength(0), "staple-invalid"),
+            (PeerMisbehaved::OcspResponseCount(9), "staple-invalid"),
+            (
+                PeerMisbehaved::NoCertificate,
+                "gateway-failed-to-authenticate",
+            ),
+        ] {
+            let cause = Cause::from(&LostReason::Failed(fault.into()));
+            assert_eq!(cause.word, word);
+        }
+    }
+}

@@ -465,6 +465,10 @@ fn one_thread_that_gets_no_sockets_ends_the_run_with_the_reason() {
 fn what_cannot_be_done_is_said_with_the_right_exit_code() {
     let program = env!("CARGO_BIN_EXE_henb-sim");
     let fleet = format!("exec {program} fleet --devices 1 --dangerous-any-gateway");
+    let bad = |option| {
+        let line = fleet.trim_start_matches("exec ");
+        format!("printf '0\\000' | {line} --gateway 127.0.0.1:9 --patience-s 0 {option} /dev/stdin")
+    };
     for (line, code, part) in [
         (
             format!("{fleet} --gateway 127.0.0.1:9 --patience-s 0"),
@@ -487,6 +491,9 @@ fn what_cannot_be_done_is_said_with_the_right_exit_code() {
             2,
             "organisation",
         ),
+        // Octets that begin as DER does, and are no certificate.
+        (bad("--gateway-issuer"), 1, "--gateway-issuer /dev/stdin: "),
+        (bad("--ocsp-signer"), 1, "--ocsp-signer /dev/stdin: "),
     ] {
         let (found, message) = shell(&line);
         assert_eq!(found, Some(code), "{line}: {message}");

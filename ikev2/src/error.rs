@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use crate::auth::{AuthError, CertificateError, IdentityError, SignError};
+use crate::auth::{
+    AuthError, CertificateError, IdentityError, MAX_OCSP_RESPONSE_LEN, MAX_OCSP_RESPONSES,
+    SignError,
+};
 use crate::crypto::CryptoError;
 use crate::event::Transmit;
 use crate::wire::{DecodeError, ExchangeType, GroupId, NotifyType, PayloadType, RuleViolation};
@@ -41,7 +44,12 @@ impl Error {
             Self::PeerMisbehaved(PeerMisbehaved::UnknownCritical(_)) => {
                 NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
             }
-            Self::PeerMisbehaved(PeerMisbehaved::WrongIdentity | PeerMisbehaved::NoCertificate)
+            Self::PeerMisbehaved(
+                PeerMisbehaved::WrongIdentity
+                | PeerMisbehaved::NoCertificate
+                | PeerMisbehaved::OcspResponseLength(_)
+                | PeerMisbehaved::OcspResponseCount(_),
+            )
             | Self::PeerIncompatible(PeerIncompatible::Eap)
             | Self::Auth(_)
             | Self::Certificate(_)
@@ -153,6 +161,11 @@ pub enum PeerMisbehaved {
     ChildNotOffered,
     /// No certificate came with the AUTH payload.
     NoCertificate,
+    /// An OCSP response, which it was asked for, of this many octets: none, or more than
+    /// [`MAX_OCSP_RESPONSE_LEN`].
+    OcspResponseLength(usize),
+    /// This many OCSP responses, more than [`MAX_OCSP_RESPONSES`].
+    OcspResponseCount(usize),
     /// The peer proved another identity than the configured one.
     WrongIdentity,
     /// The exchange is not one that the peer may begin now.
@@ -173,6 +186,14 @@ impl fmt::Display for PeerMisbehaved {
                 "its child SA is not within what was offered (algorithms, SPI, traffic selectors)",
             ),
             Self::NoCertificate => f.write_str("it sent no certificate"),
+            Self::OcspResponseLength(len) => write!(
+                f,
+                "it sent an OCSP response of {len} octets, one of 1 to {MAX_OCSP_RESPONSE_LEN} is taken"
+            ),
+            Self::OcspResponseCount(count) => write!(
+                f,
+                "it sent {count} OCSP responses, at most {MAX_OCSP_RESPONSES} are taken"
+            ),
             Self::WrongIdentity => {
                 f.write_str("it proved another identity than the one configured")
             }

@@ -160,8 +160,10 @@ impl PresentedPeer {
     /// The OCSP responses that the peer sent because it was asked for them, each the DER of an
     /// OCSPResponse that nobody has looked at: at most
     /// [`MAX_OCSP_RESPONSES`](crate::auth::MAX_OCSP_RESPONSES) of at most
-    /// [`MAX_OCSP_RESPONSE_LEN`](crate::auth::MAX_OCSP_RESPONSE_LEN) octets. Which certificate one is
-    /// for, its CertID tells ([RFC 4806 §3.2]). None may mean that the peer does not know RFC 4806.
+    /// [`MAX_OCSP_RESPONSE_LEN`](crate::auth::MAX_OCSP_RESPONSE_LEN) octets; a peer that sent more, longer
+    /// or empty ones is refused. Which certificate one is for, its CertID tells ([RFC 4806 §3.2]).
+    /// None may mean that the peer does not know RFC 4806, or that it has reason to keep its status to
+    /// itself: whoever stole a key need not send one.
     ///
     /// [RFC 4806 §3.2]: https://www.rfc-editor.org/rfc/rfc4806#section-3.2
     pub fn stapled_ocsp(&self) -> impl Iterator<Item = &[u8]> {

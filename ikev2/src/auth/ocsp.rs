@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// The longest OCSP response that is sent or taken, in octets: one with a signer's certificate is seldom longer than 2000.
+/// A peer that sends a longer one is refused.
 pub const MAX_OCSP_RESPONSE_LEN: usize = 8 * 1_024;
-/// The most OCSP responses that are taken from one peer: for its certificate, and for those above it.
+/// The most OCSP responses that are taken from one peer: for its certificate, and for those above it. One that sends more is refused.
 pub const MAX_OCSP_RESPONSES: usize = 4;
 /// The most responders that a request names, or that are read of a peer's.
 pub const MAX_OCSP_RESPONDERS: usize = 32;

@@ -105,23 +105,34 @@ pub(crate) fn prove_peer(
         identity: identity.canonical(),
         end_entity,
         issuers: chain,
-        stapled_ocsp: stapled_ocsp(config.ocsp_request.as_ref(), payloads),
+        stapled_ocsp: stapled_ocsp(config.ocsp_request.as_ref(), payloads)?,
         initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
     })
 }
 
-/// The OCSP responses of a message (RFC 4806 §3.2), if any were asked for. What is empty, or longer
-/// than a response can sensibly be, counts as not sent.
-fn stapled_ocsp(request: Option<&OcspRequest>, payloads: &Payloads<'_>) -> Vec<Vec<u8>> {
+/// The OCSP responses of a message (RFC 4806 §3.2), if any were asked for. A peer whose responses are
+/// out of bounds is refused: the one left out might be the one that says revoked.
+fn stapled_ocsp(
+    request: Option<&OcspRequest>,
+    payloads: &Payloads<'_>,
+) -> Result<Vec<Vec<u8>>, PeerMisbehaved> {
     if request.is_none() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    payloads
-        .certs()
-        .filter(|cert| cert.encoding == CertEncoding::OCSP_CONTENT)
-        .filter(|cert| (1..=MAX_OCSP_RESPONSE_LEN).contains(&cert.value.len()))
-        .take(MAX_OCSP_RESPONSES)
-        .map(|cert| cert.value.to_vec())
+    let sent = || {
+        payloads
+            .certs()
+            .filter(|cert| cert.encoding == CertEncoding::OCSP_CONTENT)
+    };
+    let count = sent().count();
+    if count > MAX_OCSP_RESPONSES {
+        return Err(PeerMisbehaved::OcspResponseCount(count));
+    }
+    sent()
+        .map(|cert| match cert.value.len() {
+            1..=MAX_OCSP_RESPONSE_LEN => Ok(cert.value.to_vec()),
+            len => Err(PeerMisbehaved::OcspResponseLength(len)),
+        })
         .collect()
 }
 
@@ -175,7 +186,10 @@ mod tests {
     use crate::wire::{ExchangeType, Flags, Header, Message, MessageWriter};
 
     /// The responses that are taken of a message with these CERT payloads.
-    fn taken(request: Option<&OcspRequest>, certs: &[(CertEncoding, &[u8])]) -> Vec<Vec<u8>> {
+    fn taken(
+        request: Option<&OcspRequest>,
+        certs: &[(CertEncoding, &[u8])],
+    ) -> Result<Vec<Vec<u8>>, String> {
         let flags = Flags {
             initiator: false,
             response: true,
@@ -189,6 +203,7 @@ mod tests {
         }
         writer.finish().unwrap();
         stapled_ocsp(request, &Message::decode(&datagram).unwrap().payloads)
+            .map_err(|error| error.to_string())
     }
 
     const OCSP: CertEncoding = CertEncoding::OCSP_CONTENT;
@@ -197,18 +212,35 @@ mod tests {
     #[test]
     fn rfc_4806_what_nobody_asked_for_is_ignored() {
         let certs: [(_, &[u8]); 2] = [(CertEncoding::X509_SIGNATURE, b"cert"), (OCSP, b"ocsp")];
-        assert_eq!(taken(None, &certs), Vec::<Vec<u8>>::new());
-        assert_eq!(taken(ANY, &certs), [b"ocsp"]);
+        assert_eq!(taken(None, &certs), Ok(Vec::new()));
+        assert_eq!(taken(ANY, &certs), Ok(vec![b"ocsp".to_vec()]));
+        assert_eq!(taken(None, &[(OCSP, b"")]), Ok(Vec::new()));
     }
 
     #[test]
-    fn responses_are_bounded_in_length_and_number() {
+    fn responses_are_bounded_and_none_is_left_out() {
         let longest = vec![7; MAX_OCSP_RESPONSE_LEN];
+        assert_eq!(taken(ANY, &[(OCSP, &longest)]), Ok(vec![longest.clone()]));
+        let most = vec![(OCSP, &b"1"[..]); MAX_OCSP_RESPONSES];
+        assert_eq!(taken(ANY, &most).unwrap().len(), MAX_OCSP_RESPONSES);
+        // The one that nobody looks at might be the one that says revoked.
         let too_long = vec![7; MAX_OCSP_RESPONSE_LEN + 1];
-        let certs: [(_, &[u8]); 3] = [(OCSP, b""), (OCSP, &too_long), (OCSP, &longest)];
-        assert_eq!(taken(ANY, &certs), [longest]);
-        let many = [[(OCSP, &b"1"[..])].as_slice(); MAX_CERTS].concat();
-        assert_eq!(taken(ANY, &many).len(), MAX_OCSP_RESPONSES);
+        let many = vec![(OCSP, &b"1"[..]); MAX_OCSP_RESPONSES + 1];
+        let refused: [(&[(_, &[u8])], &str); 3] = [
+            (
+                &[(OCSP, &longest), (OCSP, b"")],
+                "an OCSP response of 0 octets",
+            ),
+            (
+                &[(OCSP, &too_long), (OCSP, &longest)],
+                "an OCSP response of 8193 octets",
+            ),
+            (&many, "5 OCSP responses"),
+        ];
+        for (certs, expected) in refused {
+            let error = taken(ANY, certs).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]
