@@ -44,6 +44,8 @@ pub(super) async fn provision(
             change = changes.recv() => match change {
                 None => return,
                 Some(Change::Resynchronise) => {
+                    // What was missed is not among what was heard.
+                    provision.is_overtaken |= !refreshing.is_empty();
                     refresh_at = Instant::now();
                     continue;
                 }
@@ -53,13 +55,19 @@ pub(super) async fn provision(
                         // It may be an authority; events do not tell. Recordings come in great numbers.
                         refresh_at = refresh_at.min(Instant::now() + GATHER);
                     }
-                    if !is_known || !provision.authorities.judge(&hash, status, height, Some(now())) {
+                    let is_news = if is_known {
+                        provision.authorities.judge(&hash, status, height, Some(now()))
+                    } else {
+                        provision.hear(hash, status, height, !refreshing.is_empty())
+                    };
+                    if !is_news {
                         continue;
                     }
                 }
             },
             Some(refreshed) = refreshing.join_next() => {
                 let is_whole = refreshed.is_ok_and(|refreshed| provision.take(refreshed));
+                provision.forget_heard();
                 // A change that came meanwhile may have made it sooner.
                 let pause = if is_whole { REFRESH_EVERY } else { REFRESH_AGAIN };
                 refresh_at = refresh_at.min(Instant::now() + pause);
@@ -67,7 +75,8 @@ pub(super) async fn provision(
             () = sleep_until(refresh_at), if refreshing.is_empty() => {
                 refresh_at = Instant::now() + FAR;
                 let known: BTreeSet<_> = provision.authorities.all().collect();
-                refreshing.spawn(refresh(config.recorded.clone(), client.clone(), known));
+                let loaded = provision.loaded.clone().unwrap_or_default();
+                refreshing.spawn(refresh(config.recorded.clone(), client.clone(), known, loaded));
                 continue;
             }
             _ = ticks.tick() => provision.look().await,
@@ -95,6 +104,7 @@ async fn refresh(
     recorded: Recorded,
     client: Client,
     known: BTreeSet<CertificateHash>,
+    loaded: BTreeSet<CertificateHash>,
 ) -> Refreshed {
     let mut refreshed = Refreshed {
         listed: Ok(()),
@@ -129,7 +139,9 @@ async fn refresh(
     }
     drop(fetching);
     let fetched = refreshed.fetched.iter().map(|authority| authority.hash);
-    let all: Vec<_> = known.iter().copied().chain(fetched).collect();
+    // What an earlier run loaded is asked about even when no node lists it.
+    let mut all = loaded;
+    all.extend(known.iter().copied().chain(fetched));
     // The list is a hint of one node; the client checks the chain, and knows of what was revoked before.
     let mut asking = stream::iter(all)
         .map(|hash| {
@@ -157,8 +169,14 @@ struct Provision<'a> {
     config: &'a SyncConfig,
     metrics: &'a ViciMetrics,
     authorities: Authorities,
-    /// Whether the ledger's authorities were listed once: before that, nothing is taken from the daemon.
+    /// Whether the ledger's authorities were listed once: before that, only what the ledger says is not valid is
+    /// taken from the daemon.
     is_listed: bool,
+    /// The ledger's word that something is not valid that is no known authority: it may be one that an earlier run
+    /// loaded, or one that the refresh under way will bring.
+    heard: BTreeMap<CertificateHash, (Status, Height)>,
+    /// Whether something was said during the refresh under way that is not known any more.
+    is_overtaken: bool,
     connection: Option<Connection>,
     /// The daemon's authorities that have a name of ours; none while that is not known.
     loaded: Option<BTreeSet<CertificateHash>>,
@@ -180,6 +198,8 @@ impl<'a> Provision<'a> {
             metrics,
             authorities: Authorities::new(),
             is_listed: false,
+            heard: BTreeMap::new(),
+            is_overtaken: false,
             connection: None,
             loaded: config.dry_run.then(BTreeSet::new),
             refused: BTreeMap::new(),
@@ -209,14 +229,61 @@ impl<'a> Provision<'a> {
                 tracing::warn!(authority = %hash, error, "a recorded authority cannot be used");
             }
         }
+        // What is judged only by what is older than something that was missed is not trusted.
+        let is_overtaken = core::mem::take(&mut self.is_overtaken);
         for authority in refreshed.fetched {
+            if is_overtaken {
+                continue;
+            }
             self.told.remove(&authority.hash);
             self.authorities.insert(authority);
         }
         for (hash, status, height) in refreshed.statuses {
-            self.authorities.judge(&hash, status, height, None);
+            if self.authorities.contains(&hash) {
+                self.authorities.judge(&hash, status, height, None);
+            } else {
+                self.hear(hash, status, height, false);
+            }
         }
-        refreshed.is_whole
+        for (hash, (status, height)) in &self.heard {
+            self.authorities.judge(hash, *status, *height, Some(now()));
+        }
+        refreshed.is_whole && !is_overtaken
+    }
+
+    /// The ledger's word on what is no known authority. Says whether the daemon has it.
+    fn hear(
+        &mut self,
+        hash: CertificateHash,
+        status: Status,
+        height: Height,
+        is_refreshing: bool,
+    ) -> bool {
+        let is_loaded = self.is_loaded(&hash);
+        let before = self.heard.get(&hash);
+        if !(is_loaded || is_refreshing) || before.is_some_and(|(_, at)| *at > height) {
+            return false;
+        }
+        if status.is_valid() {
+            self.heard.remove(&hash);
+        } else if before.is_some() || is_loaded || self.heard.len() < MAX_HEARD {
+            self.heard.insert(hash, (status, height));
+        } else {
+            self.is_overtaken = true;
+        }
+        is_loaded
+    }
+
+    /// No refresh is under way any more: what was said of others than the daemon has is not needed.
+    fn forget_heard(&mut self) {
+        let loaded = self.loaded.as_ref();
+        self.heard
+            .retain(|hash, _| loaded.is_some_and(|loaded| loaded.contains(hash)));
+    }
+
+    fn is_loaded(&self, hash: &CertificateHash) -> bool {
+        let loaded = self.loaded.as_ref();
+        loaded.is_some_and(|loaded| loaded.contains(hash))
     }
 
     /// Tells of the authorities, if anything is new.
@@ -274,9 +341,6 @@ impl<'a> Provision<'a> {
     /// Has the daemon trust what is to be trusted and nothing else of ours. Says whether something was taken away
     /// that peers came in by until now.
     async fn align(&mut self) -> bool {
-        if !self.is_listed {
-            return false;
-        }
         let Some(loaded) = self.loaded.clone() else {
             return false;
         };
@@ -290,7 +354,9 @@ impl<'a> Provision<'a> {
         let mut is_taken = false;
         for hash in &loaded {
             // Until the ledger says something, what it said before counts.
-            let is_kept = trusted.contains_key(hash) || self.authorities.is_unknown(hash);
+            let is_kept = trusted.contains_key(hash)
+                || self.authorities.is_unknown(hash)
+                || !(self.is_listed || self.heard.contains_key(hash));
             if is_kept || self.refused.contains_key(hash) || instant < self.settled_at {
                 continue;
             }
@@ -489,3 +555,6 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 
 /// The most questions to the ledger at one time.
 const AT_ONCE: usize = 32;
+
+/// The most words that are kept of what is no known authority while a refresh runs; with more, it is done again.
+const MAX_HEARD: usize = 65_536;

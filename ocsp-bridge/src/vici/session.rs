@@ -154,8 +154,9 @@ impl<'a> Session<'a> {
                     }
                 }
                 Some(listed) = self.listing.join_next() => {
-                    if let Ok(listed) = listed {
-                        self.listed(listed);
+                    match listed {
+                        Ok(listed) => self.listed(listed),
+                        Err(_) => self.table.abandon_sweep(),
                     }
                 }
                 Some(flushed) = self.flushing.join_next() => {
@@ -191,6 +192,7 @@ impl<'a> Session<'a> {
         let listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
+                self.table.abandon_sweep();
                 tracing::warn!(%error, "live IKE_SAs were not listed; trying again");
                 return;
             }

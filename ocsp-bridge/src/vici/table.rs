@@ -192,6 +192,8 @@ impl Table {
                 .filter(|hash| !entry.candidates.contains(hash))
                 .collect::<Vec<_>>();
             entry.candidates.extend(more);
+            // The old one may have been touched and not judged, and it is gone.
+            self.touched.insert(id);
         }
         self.remove(old);
     }
@@ -199,6 +201,11 @@ impl Table {
     /// A whole listing of IKE_SAs begins. What is inserted from now on survives [`sweep`](Self::sweep).
     pub const fn begin_sweep(&mut self) {
         self.generation += 1;
+    }
+
+    /// The listing has failed: it saw nobody and missed nobody. What came in since it began keeps its lead.
+    pub const fn abandon_sweep(&mut self) {
+        self.generation = self.generation.saturating_sub(1);
     }
 
     /// The listing has ended: what neither it held nor the one before is gone (one may have missed it since it was

@@ -433,6 +433,34 @@ async fn an_authority_that_the_daemon_refuses_is_not_offered_over_and_over() {
     );
 }
 
+#[tokio::test]
+async fn what_an_earlier_run_loaded_is_judged_though_no_node_lists_authorities() {
+    let mut stage = Stage::new().await;
+    let [before, meanwhile, valid] =
+        ["A", "B", "C"].map(|name| fixture::Authority::new(name).certificate);
+    let [before, meanwhile, valid] =
+        [before, meanwhile, valid].map(|vendor| stage.ledger.records_authority(&vendor));
+    stage.ledger.revokes(before);
+    stage.ledger.is_away(true);
+    for hash in [before, meanwhile, valid] {
+        let section = Section::new().with_list("ocsp_uris", &[URI]);
+        stage.daemon.load(&name(hash), section);
+    }
+    stage.config.authorities = vec![URI.to_owned()];
+    stage.follow().await;
+    let mut names = [meanwhile, valid].map(name);
+    names.sort();
+    until("the revoked one is gone", || {
+        stage.daemon.authorities() == names
+    })
+    .await;
+    stage.ledger.revokes(meanwhile);
+    until("that one, too", || {
+        stage.daemon.authorities() == [name(valid)]
+    })
+    .await;
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Some(following) = &self.following {

@@ -368,3 +368,37 @@ fn who_may_have_come_in_by_a_withdrawn_authority_goes_if_nobody_can_tell() {
     table.set_certified(["c".to_owned(), "psk".to_owned()].into());
     assert_eq!(ids(&table.closings()), [4]);
 }
+
+#[test]
+fn what_is_rekeyed_before_it_was_judged_is_judged_as_the_new_one() {
+    let mut table = Table::new();
+    table.insert(sa(1, "henb1.lab.test"));
+    let a = certificate(1, "henb1.lab.test");
+    table.offer(&a);
+    assert_eq!(compare(&mut table), []);
+    assert_eq!(table.closings(), [], "nothing is known of it yet");
+    table.judge(&a.hash, revoked(NOW + 5), Height(1), None);
+    table.touched.insert(1);
+    // Known already, and judged: the event only moves the candidate over.
+    table.insert(sa(2, "henb1.lab.test"));
+    table.touched.remove(&2);
+    table.rekeyed(1, sa(2, "henb1.lab.test"));
+    assert_eq!(ids(&table.closings()), [2]);
+}
+
+#[test]
+fn a_listing_that_failed_is_none_that_missed_anybody() {
+    let (mut table, ..) = two();
+    for _ in 0..2 {
+        table.begin_sweep();
+        table.abandon_sweep();
+    }
+    table.begin_sweep();
+    assert!(!table.insert(sa(2, "henb2.lab.test")));
+    table.sweep();
+    assert_eq!(table.len(), 2, "one listing may miss it");
+    table.begin_sweep();
+    assert!(!table.insert(sa(2, "henb2.lab.test")));
+    table.sweep();
+    assert_eq!(table.len(), 1);
+}
