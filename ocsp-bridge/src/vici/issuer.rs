@@ -176,6 +176,21 @@ impl Authorities {
         self.version += 1;
     }
 
+    /// Forgets those that the ledger says are not recorded.
+    pub fn forget_unrecorded(&mut self) {
+        let is_unrecorded =
+            |known: &Known| matches!(known.standing, Some((Status::NotRecorded, _)));
+        if !self.known.values().any(is_unrecorded) {
+            return;
+        }
+        self.known.retain(|_, known| !is_unrecorded(known));
+        self.by_name.retain(|_, hashes| {
+            hashes.retain(|hash| self.known.contains_key(hash));
+            !hashes.is_empty()
+        });
+        self.version += 1;
+    }
+
     /// The ledger's word on one, as of a block; an older word than what is known changes nothing. `event_at` is
     /// now when it is an event. Says whether anything changed.
     pub fn judge(
@@ -257,7 +272,10 @@ impl Authorities {
     fn withdrawal_within(&self, issued_by: &IssuedBy, depth: usize) -> Option<Withdrawal> {
         let named = || {
             let hashes = self.by_name.get(&issued_by.name).into_iter().flatten();
-            hashes.filter_map(|hash| self.known.get(hash))
+            // What a node lists and the ledger has no word of can neither have issued anything nor spare it.
+            hashes
+                .filter_map(|hash| self.known.get(hash))
+                .filter(|known| known.is_recorded())
         };
         // Where a key identifier names one of them, only that one is meant.
         let key = issued_by.key.as_ref();
@@ -284,6 +302,11 @@ impl Authorities {
 }
 
 impl Known {
+    fn is_recorded(&self) -> bool {
+        self.standing
+            .is_some_and(|(status, _)| status != Status::NotRecorded)
+    }
+
     fn withdrawal(&self) -> Option<Withdrawal> {
         match self.standing {
             // Listed, but not recorded: a node is behind.
@@ -429,6 +452,30 @@ mod tests {
         authorities.judge(&new.hash, Status::Expired, Height(2), Some(UnixTime(77)));
         let last = authorities.withdrawal(&device(&old_issuer, false)).unwrap();
         assert_eq!((last.authority, last.since), (new.hash, UnixTime(77)));
+    }
+
+    #[test]
+    fn what_is_not_recorded_does_not_shield_a_withdrawn_authority_of_its_name() {
+        let (issuer, old) = authority("Vendor", None);
+        let (_, other) = authority("Vendor", None);
+        let mut authorities = Authorities::new();
+        for authority in [&old, &other] {
+            authorities.insert(authority.clone());
+        }
+        authorities.judge(&old.hash, REVOKED, Height(1), None);
+        let device = device(&issuer, false);
+        let withdrawn = |authorities: &Authorities| {
+            let withdrawal = authorities.withdrawal(&device);
+            withdrawal.map(|withdrawal| withdrawal.authority)
+        };
+        assert_eq!(withdrawn(&authorities), Some(old.hash), "not judged");
+        authorities.judge(&other.hash, Status::NotRecorded, Height(1), None);
+        assert_eq!(withdrawn(&authorities), Some(old.hash));
+        let version = authorities.version();
+        authorities.forget_unrecorded();
+        assert!(authorities.version() > version);
+        assert_eq!(authorities.all().collect::<Vec<_>>(), [old.hash]);
+        assert_eq!(withdrawn(&authorities), Some(old.hash));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::follow::SyncConfig;
 use super::issuer::{Authorities, Authority};
 use super::message::Section;
 use super::metrics::ViciMetrics;
-use super::recorded::{Recorded, RecordedError};
+use super::recorded::{MAX_AUTHORITIES, Recorded, RecordedError};
 
 /// Keeps the daemon's authorities in step until the ledger client is shut down, and tells of each change.
 pub(super) async fn provision(
@@ -224,6 +224,10 @@ impl<'a> Provision<'a> {
                 self.told_list = Some(error);
             }
         }
+        if self.is_listed && self.told_list.is_none() {
+            let failed: BTreeSet<_> = refreshed.failed.iter().map(|(hash, _)| *hash).collect();
+            self.told.retain(|hash, _| failed.contains(hash));
+        }
         for (hash, error) in refreshed.failed {
             if self.told.insert(hash, error.clone()).as_ref() != Some(&error) {
                 tracing::warn!(authority = %hash, error, "a recorded authority cannot be used");
@@ -231,12 +235,23 @@ impl<'a> Provision<'a> {
         }
         // What is judged only by what is older than something that was missed is not trusted.
         let is_overtaken = core::mem::take(&mut self.is_overtaken);
+        let mut left_out = 0_usize;
         for authority in refreshed.fetched {
             if is_overtaken {
                 continue;
             }
             self.told.remove(&authority.hash);
-            self.authorities.insert(authority);
+            if self.authorities.len() < MAX_AUTHORITIES {
+                self.authorities.insert(authority);
+            } else {
+                left_out += 1;
+            }
+        }
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                "the ledger has more than {MAX_AUTHORITIES} authorities: the rest is not followed"
+            );
         }
         for (hash, status, height) in refreshed.statuses {
             if self.authorities.contains(&hash) {
@@ -247,6 +262,9 @@ impl<'a> Provision<'a> {
         }
         for (hash, (status, height)) in &self.heard {
             self.authorities.judge(hash, *status, *height, Some(now()));
+        }
+        if self.told_list.is_none() {
+            self.authorities.forget_unrecorded();
         }
         refreshed.is_whole && !is_overtaken
     }
@@ -276,6 +294,7 @@ impl<'a> Provision<'a> {
 
     /// No refresh is under way any more: what was said of others than the daemon has is not needed.
     fn forget_heard(&mut self) {
+        self.is_overtaken = false;
         let loaded = self.loaded.as_ref();
         self.heard
             .retain(|hash, _| loaded.is_some_and(|loaded| loaded.contains(hash)));

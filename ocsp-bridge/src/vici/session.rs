@@ -324,7 +324,8 @@ impl<'a> Session<'a> {
                     "changes were missed: judging all live IKE_SAs anew"
                 );
                 self.table.forget_standings();
-                self.inquiries.abort_all();
+                // A new set: one that has an answer already, which is from before, cannot be aborted any more.
+                self.inquiries = JoinSet::new();
                 self.asked.clear();
                 self.flush_now();
                 self.flush = Some(soon);
