@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use ledger::CertificateHash;
 use lru::LruCache;
 use ocsp::{CertStatus, UnixTime};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::answer::Lifetime;
 
@@ -25,7 +25,9 @@ pub(crate) struct Entry {
     /// Not given again from then on.
     pub(crate) refresh_at: UnixTime,
     /// The default signer's response with this alone and without a nonce, once somebody asked for it.
-    pub(crate) signed: OnceCell<Signed>,
+    pub(crate) signed: OnceLock<Signed>,
+    /// Held by whoever has that response signed slowly.
+    signing: OnceLock<Arc<AsyncMutex<()>>>,
     /// The count of unrelated changes when it was looked up.
     negatives: u64,
     dropped: AtomicBool,
@@ -44,7 +46,8 @@ impl Entry {
             hash,
             looked_up_at,
             refresh_at,
-            signed: OnceCell::new(),
+            signed: OnceLock::new(),
+            signing: OnceLock::new(),
             negatives: since.negatives,
             dropped: AtomicBool::new(false),
         }
@@ -57,6 +60,13 @@ impl Entry {
             Content::Single { next_update, .. } => next_update,
         };
         self.looked_up_at <= now && now < ends
+    }
+
+    /// The right to have its response signed, once nobody else has it.
+    pub(crate) async fn signing(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(self.signing.get_or_init(Arc::default))
+            .lock_owned()
+            .await
     }
 
     pub(crate) const fn is_foreign(&self) -> bool {
@@ -206,6 +216,17 @@ impl Cache {
         Since {
             change: self.change.load(Ordering::Acquire),
             negatives: self.negatives.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether no change has overtaken this entry, which was found in the cache or looked up after `since`.
+    pub(crate) fn stands(&self, since: Since, entry: &Entry) -> bool {
+        match entry.hash {
+            Some(hash) => {
+                self.change.load(Ordering::Acquire) == since.change
+                    || !lock(&self.index).changed(&hash, since)
+            }
+            None => entry.negatives == self.negatives.load(Ordering::Acquire),
         }
     }
 

@@ -100,7 +100,6 @@ impl Responder {
         let answer = match self.prepare(&settings, now, request) {
             Prepared::Answer(answer) => answer,
             Prepared::Ask(request) => Box::pin(self.ask(&settings, now, &request)).await,
-            Prepared::Sign(unsigned) => Box::pin(self.sign(&settings, unsigned)).await,
         };
         self.tally.count(&answer);
         answer
@@ -115,7 +114,7 @@ impl Responder {
                 self.tally.count(&answer);
                 Some(answer)
             }
-            Prepared::Ask(_) | Prepared::Sign(_) => None,
+            Prepared::Ask(_) => None,
         }
     }
 
@@ -196,41 +195,80 @@ impl Responder {
         if signers::usable(first, now).next().is_none() {
             return Prepared::Answer(Answer::error(ResponseStatus::InternalError));
         }
-        let given = if request.rest.is_empty() {
-            match settings.cache.find(now, request.first.der()) {
-                Some(entry) => self.give(settings, now, &request, &[entry]),
-                None => return Prepared::Ask(request),
-            }
+        let answer = if request.rest.is_empty() {
+            settings
+                .cache
+                .find(now, request.first.der())
+                .and_then(|entry| self.answer_cached(settings, now, &request, &[entry]))
         } else {
             let cached: Option<Vec<_>> = request
                 .cert_ids()
                 .map(|id| settings.cache.find(now, id.der()))
                 .collect();
-            match cached {
-                Some(entries) => self.give(settings, now, &request, &entries),
-                None => return Prepared::Ask(request),
-            }
+            cached.and_then(|entries| self.answer_cached(settings, now, &request, &entries))
         };
-        match given {
-            Given::Answer(answer) => Prepared::Answer(answer),
-            Given::Unsigned(unsigned) if settings.queues.of(&unsigned.signer).is_some() => {
-                Prepared::Sign(unsigned)
-            }
-            Given::Unsigned(unsigned) => Prepared::Answer(self.sign_at_once(unsigned)),
+        match answer {
+            Some(answer) => Prepared::Answer(answer),
+            None => Prepared::Ask(request),
         }
     }
 
+    /// The answer with what is in the cache, unless that takes a slow signature.
+    fn answer_cached(
+        &self,
+        settings: &Settings,
+        now: UnixTime,
+        request: &Request<'_>,
+        entries: &[Arc<Entry>],
+    ) -> Option<Answer> {
+        let answer = match give(settings, now, request, entries) {
+            Given::Answer(answer) => answer,
+            Given::Unsigned(unsigned) if settings.queues.of(&unsigned.signer).is_some() => {
+                return None;
+            }
+            Given::Unsigned(unsigned) => self.sign_at_once(unsigned),
+        };
+        self.count_statuses(&answer, entries);
+        Some(answer)
+    }
+
+    /// The answer that may take a look-up, or a slow signature. What a change overtakes meanwhile is asked for once more.
     async fn ask(&self, settings: &Arc<Settings>, now: UnixTime, request: &Request<'_>) -> Answer {
-        let entries = try_join_all(request.cert_ids().map(|id| self.entry(settings, now, id)));
-        match entries.await {
-            Ok(entries) => match self.give(settings, now, request, &entries) {
+        for is_last in [false, true] {
+            let since = settings.cache.since();
+            let entries =
+                try_join_all(request.cert_ids().map(|id| self.entry(settings, now, id))).await;
+            let entries = match entries {
+                Ok(entries) => entries,
+                Err(Unavailable { detail }) => {
+                    tracing::debug!(id = %request.first, %detail, "no trustworthy answer from the ledger");
+                    return Answer::error(ResponseStatus::TryLater);
+                }
+            };
+            // Changes of others overtake an entry without a certificate, too. It says nothing good, so that the second
+            // is told.
+            let may_be_given = |entry: &Arc<Entry>| {
+                (is_last && entry.hash.is_none()) || settings.cache.stands(since, entry)
+            };
+            if !entries.iter().all(may_be_given) {
+                continue;
+            }
+            let answer = match give(settings, now, request, &entries) {
                 Given::Answer(answer) => answer,
                 Given::Unsigned(unsigned) => self.sign(settings, unsigned).await,
-            },
-            Err(Unavailable { detail }) => {
-                tracing::debug!(id = %request.first, %detail, "no trustworthy answer from the ledger");
-                Answer::error(ResponseStatus::TryLater)
+            };
+            if answer.status != ResponseStatus::Successful || entries.iter().all(may_be_given) {
+                self.count_statuses(&answer, &entries);
+                return answer;
             }
+        }
+        tracing::debug!(id = %request.first, "its status changed again and again");
+        Answer::error(ResponseStatus::TryLater)
+    }
+
+    fn count_statuses(&self, answer: &Answer, entries: &[Arc<Entry>]) {
+        if answer.status == ResponseStatus::Successful {
+            self.tally.statuses(entries);
         }
     }
 
@@ -269,50 +307,6 @@ impl Responder {
         }
     }
 
-    /// The response that says what the entries say, signed already or not yet.
-    fn give(
-        &self,
-        settings: &Settings,
-        now: UnixTime,
-        request: &Request<'_>,
-        entries: &[Arc<Entry>],
-    ) -> Given {
-        let signers = settings.signers.for_issuer(&request.first);
-        let Some(chosen) = signers::choose(signers, &request.preferred, now) else {
-            return Given::Answer(Answer::error(ResponseStatus::InternalError));
-        };
-        if entries.iter().all(|entry| entry.is_foreign()) {
-            return Given::Answer(Answer::error(ResponseStatus::Unauthorized));
-        }
-        self.tally.statuses(entries);
-        let nonce = match settings.policy.nonce {
-            NoncePolicy::Ignored => None,
-            NoncePolicy::Forbidden | NoncePolicy::Optional | NoncePolicy::Required => request.nonce,
-        };
-        let is_default = || {
-            request.preferred.is_empty()
-                || signers::choose(signers, &[], now).is_some_and(|(signer, algorithm)| {
-                    Arc::ptr_eq(signer, chosen.0) && algorithm == chosen.1
-                })
-        };
-        let keep_in = match entries {
-            [entry] if nonce.is_none() && is_default() => Some(entry),
-            _ => None,
-        };
-        if let Some(signed) = keep_in.and_then(|entry| entry.signed.get()) {
-            return Given::Answer(Answer::successful(signed.clone(), Origin::Cache));
-        }
-        let (signer, algorithm) = chosen;
-        Given::Unsigned(Unsigned {
-            data: response_data(settings, now, request, entries, nonce, signer),
-            signer: Arc::clone(signer),
-            algorithm,
-            span: Span::new(now, entries),
-            is_cacheable: nonce.is_none(),
-            keep_in: keep_in.map(Arc::clone),
-        })
-    }
-
     /// Signs here and now.
     fn sign_at_once(&self, unsigned: Unsigned) -> Answer {
         let (span, is_cacheable) = (unsigned.span, unsigned.is_cacheable);
@@ -321,7 +315,8 @@ impl Responder {
             Ok(der) => der,
             Err(error) => return self.not_signed(&error),
         };
-        self.note_signed();
+        Tally::add(&self.tally.signed);
+        self.note_able();
         if !is_cacheable {
             return Answer::signed_once(der);
         }
@@ -340,41 +335,36 @@ impl Responder {
         };
         let (span, is_cacheable) = (unsigned.span, unsigned.is_cacheable);
         let keep_in = unsigned.keep_in.take();
-        let mut is_mine = keep_in.is_none();
-        let in_turn = async || {
-            let der = queue.run(move || unsigned.sign()).await?;
-            self.note_signed();
-            Ok(der)
+        let right = match &keep_in {
+            Some(entry) => Some(entry.signing().await),
+            None => None,
         };
-        let outcome = match &keep_in {
-            None => in_turn().await.map(|der| {
-                if is_cacheable {
-                    Answer::successful(Signed::new(der, span), Origin::Signed)
-                } else {
-                    Answer::signed_once(der)
-                }
-            }),
-            Some(entry) => {
-                let sign = async || {
-                    is_mine = true;
-                    Ok(Signed::new(in_turn().await?, span))
-                };
-                entry.signed.get_or_try_init(sign).await.map(|signed| {
-                    let origin = if is_mine {
-                        Origin::Signed
-                    } else {
-                        Origin::Cache
-                    };
-                    Answer::successful(signed.clone(), origin)
-                })
+        if let Some(signed) = keep_in.as_ref().and_then(|entry| entry.signed.get()) {
+            return Answer::successful(signed.clone(), Origin::Cache);
+        }
+        let tally = Arc::clone(&self.tally);
+        // A signature that was begun is kept, also when nobody waits for it any more; until then, others wait for the
+        // right to begin another one.
+        let job = move || {
+            let der = unsigned.sign()?;
+            Tally::add(&tally.signed);
+            if !is_cacheable {
+                return Ok(Answer::signed_once(der));
             }
+            let signed = Signed::new(der, span);
+            if let Some(entry) = keep_in {
+                let _is_kept = entry.signed.set(signed.clone());
+            }
+            drop(right);
+            Ok(Answer::successful(signed, Origin::Signed))
         };
-        outcome.unwrap_or_else(|error| self.not_signed(&error))
-    }
-
-    fn note_signed(&self) {
-        Tally::add(&self.tally.signed);
-        self.note_able();
+        match queue.run(job).await {
+            Ok(answer) => {
+                self.note_able();
+                answer
+            }
+            Err(error) => self.not_signed(&error),
+        }
     }
 
     fn note_able(&self) {
@@ -431,14 +421,55 @@ pub enum SignerProblem {
 
 enum Prepared<'a> {
     Answer(Answer),
+    /// It takes a look-up, or a slow signature.
     Ask(Request<'a>),
-    /// The signature is a slow one.
-    Sign(Unsigned),
 }
 
 enum Given {
     Answer(Answer),
     Unsigned(Unsigned),
+}
+
+/// The response that says what the entries say, signed already or not yet.
+fn give(
+    settings: &Settings,
+    now: UnixTime,
+    request: &Request<'_>,
+    entries: &[Arc<Entry>],
+) -> Given {
+    let signers = settings.signers.for_issuer(&request.first);
+    let Some(chosen) = signers::choose(signers, &request.preferred, now) else {
+        return Given::Answer(Answer::error(ResponseStatus::InternalError));
+    };
+    if entries.iter().all(|entry| entry.is_foreign()) {
+        return Given::Answer(Answer::error(ResponseStatus::Unauthorized));
+    }
+    let nonce = match settings.policy.nonce {
+        NoncePolicy::Ignored => None,
+        NoncePolicy::Forbidden | NoncePolicy::Optional | NoncePolicy::Required => request.nonce,
+    };
+    let is_default = || {
+        request.preferred.is_empty()
+            || signers::choose(signers, &[], now).is_some_and(|(signer, algorithm)| {
+                Arc::ptr_eq(signer, chosen.0) && algorithm == chosen.1
+            })
+    };
+    let keep_in = match entries {
+        [entry] if nonce.is_none() && is_default() => Some(entry),
+        _ => None,
+    };
+    if let Some(signed) = keep_in.and_then(|entry| entry.signed.get()) {
+        return Given::Answer(Answer::successful(signed.clone(), Origin::Cache));
+    }
+    let (signer, algorithm) = chosen;
+    Given::Unsigned(Unsigned {
+        data: response_data(settings, now, request, entries, nonce, signer),
+        signer: Arc::clone(signer),
+        algorithm,
+        span: Span::new(now, entries),
+        is_cacheable: nonce.is_none(),
+        keep_in: keep_in.map(Arc::clone),
+    })
 }
 
 /// A request that is well formed and within the policy.
