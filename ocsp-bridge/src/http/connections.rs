@@ -225,7 +225,9 @@ impl Connection {
         self.shared.task.register(cx.waker());
         let mut inner = Context::from_waker(waker);
         for _ in 0..STEPS {
-            running.store(RUNNING, Ordering::Release);
+            // A swap, as everywhere: each reads what was there before, so that the step sees all that was done before
+            // any of the wake-ups that it takes away. A store would not, and the step might find nothing to do.
+            running.swap(RUNNING, Ordering::AcqRel);
             if let Poll::Ready(end) = step(&mut inner) {
                 return Poll::Ready(end);
             }
@@ -235,7 +237,7 @@ impl Connection {
             }
         }
         // Others have their turn, too.
-        running.store(IDLE, Ordering::Release);
+        running.swap(IDLE, Ordering::AcqRel);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
