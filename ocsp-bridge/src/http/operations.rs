@@ -12,10 +12,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::respond::{Body, plain, typed};
 
@@ -30,6 +32,17 @@ pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// `/health` says that the process serves; `/ready` says whether it does its work: 503 with the reasons while it
 /// does not (the ledger is out of reach, a signer is unusable, the process stops).
 pub async fn serve_operations(
+    listener: TcpListener,
+    metrics: Exposition,
+    readiness: Readiness,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    serve_within(CONNECTION_TIME, listener, metrics, readiness, shutdown).await;
+}
+
+/// As above, with connections that last no longer than `limit`.
+async fn serve_within(
+    limit: Duration,
     listener: TcpListener,
     metrics: Exposition,
     readiness: Readiness,
@@ -61,16 +74,20 @@ pub async fn serve_operations(
         };
         let (metrics, readiness) = (Arc::clone(&metrics), Arc::clone(&readiness));
         tasks.spawn(async move {
+            // Where it fails, the connection's time still ends it.
+            let _timeout = set_tcp_user_timeout(&stream, UNACKNOWLEDGED);
             let service = service_fn(|request| {
                 let answer = answer(&request, &metrics, &readiness);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
+                // One request each: there are few slots, and whoever keeps one keeps out others.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a metrics connection broke");
+            match timeout(limit, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a metrics connection broke"),
+                Err(_) => tracing::debug!("a metrics connection took too long"),
             }
             drop(slot);
         });
@@ -122,5 +139,56 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Connections served at one time; more wait.
 const MAX_CONNECTIONS: usize = 32;
 
-/// How long a request's head may take to come, and how long a connection may be idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may take from its beginning to its end.
+const CONNECTION_TIME: Duration = Duration::from_secs(15);
+
+/// How long sent octets may stay unacknowledged, in milliseconds.
+const UNACKNOWLEDGED: u32 = 15_000;
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_and_reads_nothing_keeps_nobody_out() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // More than the buffers of a connection hold.
+        let text = "x".repeat(32 * 1_024 * 1_024);
+        let serving = tokio::spawn(serve_within(
+            Duration::from_secs(2),
+            listener,
+            Arc::new(move || Ok(text.clone())),
+            Arc::new(Vec::new),
+            pending(),
+        ));
+        let mut idle = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let requests = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+            stream.write_all(requests.as_bytes()).await.unwrap();
+            idle.push(stream);
+        }
+        let answered = timeout(Duration::from_secs(20), async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut reply = String::new();
+            // To its end: one request is all that a connection serves.
+            stream.read_to_string(&mut reply).await.unwrap();
+            reply
+        });
+        let reply = answered.await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+        assert!(reply.contains("connection: close\r\n"), "{reply}");
+        assert!(reply.ends_with("\r\n\r\nok\n"), "{reply}");
+        drop(idle);
+        serving.abort();
+    }
+}
