@@ -6,7 +6,7 @@ use ocsp::{CertId, Single, UnixTime};
 
 use super::flights::Flights;
 use crate::cache::{Cache, Content};
-use crate::signers::{self, Signers};
+use crate::signers::Signers;
 use crate::signing_queue::SigningQueues;
 use crate::source::Unavailable;
 use crate::translate::{Oddity, Policy};
@@ -39,7 +39,12 @@ impl Settings {
         mut single: Single,
         oddity: Option<Oddity>,
     ) -> Result<(Content, UnixTime), Unavailable> {
-        let until = signers::usable(self.signers.for_issuer(id), now)
+        // Those whose keys are away now are back, perhaps, when it is signed.
+        let until = self
+            .signers
+            .for_issuer(id)
+            .iter()
+            .filter(|signer| signer.is_usable(now))
             .map(|signer| signer.not_after())
             .min()
             .unwrap_or(now);
