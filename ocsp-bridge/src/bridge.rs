@@ -12,8 +12,8 @@ use ocsp::UnixTime;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
 use crate::crl::{self, CrlLoadError, Crls};
@@ -50,15 +50,20 @@ impl Bridge {
     ///
     /// [`StartError`], which names the file or the address.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let now = wall_clock();
-        let signers = load_signers(&config, now)?;
-        let identity = load_tls(&config, now)?;
+        let (
+            config,
+            Loaded {
+                signers,
+                identity,
+                crls,
+            },
+        ) = Loaded::of(config).await?;
         let client = spawn_client(&config)?;
         let mut metrics = Metrics::new();
         metrics.watch(client.clone());
         // The source and the responder need the metrics, and the metrics show what the responder counts.
         let cell = metrics.watch_responder();
-        let crls = Arc::new(Crls::load(&config, now)?);
+        let crls = Arc::new(crls);
         metrics.watch_crls(Arc::clone(&crls));
         let metrics = Arc::new(metrics);
         let mut index = config.ledger.index.clone();
@@ -180,11 +185,15 @@ impl Bridge {
     /// # Errors
     ///
     /// [`StartError`] when a signer or the TLS certificate cannot be used; then everything stays as it is.
-    pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        let now = wall_clock();
-        let loaded = load_signers(&config, now)
-            .and_then(|signers| Ok((signers, load_tls(&config, now)?, Crls::load(&config, now)?)));
-        let (signers, identity, crls) = match loaded {
+    pub async fn reload(&self, config: Config) -> Result<(), StartError> {
+        let (
+            config,
+            Loaded {
+                signers,
+                identity,
+                crls,
+            },
+        ) = match Loaded::of(config).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.metrics.reloads_refused.inc();
@@ -234,6 +243,32 @@ impl Bridge {
         self.stop.send_replace(true);
         self.client.shutdown().await;
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// What is read from files and tokens.
+struct Loaded {
+    signers: Signers,
+    identity: Option<TlsIdentity>,
+    crls: Crls,
+}
+
+impl Loaded {
+    /// What a configuration names, and the configuration. It is read on a thread of its own: a token may never answer.
+    async fn of(config: Config) -> Result<(Config, Self), StartError> {
+        let load = spawn_blocking(move || {
+            let now = wall_clock();
+            let loaded = Self {
+                signers: load_signers(&config, now)?,
+                identity: load_tls(&config, now)?,
+                crls: Crls::load(&config, now)?,
+            };
+            Ok((config, loaded))
+        });
+        match timeout(LOAD_TIME, load).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_)) | Err(_) => Err(StartError::NotLoaded),
+        }
     }
 }
 
@@ -510,6 +545,11 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// A file or a token did not answer.
+    #[error(
+        "keys and certificates were not read within {} s: a token, or the file system, does not answer", LOAD_TIME.as_secs()
+    )]
+    NotLoaded,
     /// Certificate and key cannot be used to sign with.
     #[error("{} with {key}: {error}", certificate.display())]
     Signer {
@@ -531,6 +571,9 @@ pub enum StartError {
         error: TlsError,
     },
 }
+
+/// How long all keys and certificates may take to be read.
+const LOAD_TIME: Duration = Duration::from_secs(30);
 
 /// From then on the log warns of a signer's end.
 const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);

@@ -9,11 +9,13 @@ mod unsigned;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, pending, try_join_all};
 use ledger::CertificateHash;
 use ocsp::{CertId, Request, RequestError, ResponseStatus, UnixTime};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use self::flights::Outcome;
 use self::look_up::LookingUp;
@@ -22,8 +24,9 @@ use self::tally::Tally;
 use self::unsigned::{Unsigned, response_data};
 use crate::answer::{Answer, Origin};
 use crate::cache::{Entry, Signed, Span};
-use crate::signer::{SignError, SigningCost};
+use crate::signer::{SignError, Signer};
 use crate::signers::{self, Signers};
+use crate::signing_queue::RemoteQueue;
 use crate::source::{Source, Unavailable};
 use crate::translate::{NoncePolicy, Policy};
 
@@ -135,25 +138,37 @@ impl Responder {
         problems
     }
 
-    /// Tries the keys that are kept elsewhere: one that was lost and is back signs again, and one that is lost is found
-    /// out before a relying party asks. It ends when all of them have answered.
+    /// Tries the keys that are kept elsewhere: one that was lost and is back signs again, and one that is lost, or does
+    /// not answer any more, is found out before a relying party asks. It ends within two seconds.
     ///
     /// It needs a Tokio runtime.
     pub async fn check_remote_keys(&self) {
         let settings = self.settings();
-        for signer in settings.signers.iter() {
-            if !matches!(signer.cost(), SigningCost::Remote { .. }) {
-                continue;
+        let remote = settings
+            .signers
+            .iter()
+            .filter_map(|signer| Some((signer, settings.queues.of_remote(signer)?)));
+        join_all(remote.map(|(signer, queue)| self.check_remote_key(signer, queue))).await;
+    }
+
+    async fn check_remote_key(&self, signer: &Arc<Signer>, queue: &RemoteQueue) {
+        let ended = signer.ended();
+        let trial = async {
+            match queue.check(signer).await {
+                // Those that keep it busy tell how it does.
+                None | Some(Err(SignError::Busy)) => pending().await,
+                Some(done) => done,
             }
-            let Some(queue) = settings.queues.of(signer) else {
-                continue;
-            };
-            let key = Arc::clone(signer);
-            match queue.run(move || key.check()).await {
-                Ok(()) => self.note_able(),
-                // One that is busy is there.
-                Err(SignError::Busy) => {}
-                Err(error) => self.note_unable(&error),
+        };
+        match timeout(CHECK_TIME, trial).await {
+            Ok(Ok(())) => self.note_able(),
+            Ok(Err(error)) => self.note_unable(&error),
+            // A long queue that moves is no failure.
+            Err(_) if signer.ended() != ended => {}
+            Err(_) => {
+                signer.note_hanging(ended);
+                let detail = format!("it does not answer within {} s", CHECK_TIME.as_secs());
+                self.note_unable(&SignError::Unavailable(detail));
             }
         }
     }
@@ -404,6 +419,9 @@ impl fmt::Debug for Responder {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a key that is kept elsewhere may take to answer.
+const CHECK_TIME: Duration = Duration::from_secs(2);
 
 /// What keeps signers from signing.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

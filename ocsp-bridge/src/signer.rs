@@ -6,6 +6,7 @@ mod pkcs8;
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use der::Decode;
 use ocsp::{
@@ -28,6 +29,10 @@ pub struct Signer {
     key_hash: [u8; 20],
     not_before: UnixTime,
     not_after: UnixTime,
+    /// How many signatures and trials have ended, however they did.
+    ended: AtomicU64,
+    /// A trial was not back in time, and nothing has ended since.
+    hangs: AtomicBool,
 }
 
 impl Signer {
@@ -79,6 +84,8 @@ impl Signer {
             key_hash,
             not_before: UnixTime(validity.not_before.to_unix_duration().as_secs()),
             not_after: UnixTime(validity.not_after.to_unix_duration().as_secs()),
+            ended: AtomicU64::new(0),
+            hangs: AtomicBool::new(false),
         };
         signer.check_validity(now)?;
         Ok(signer)
@@ -108,10 +115,29 @@ impl Signer {
         self.key.algorithms()
     }
 
-    /// Whether its key can be used as far as is known: the last attempt did not fail.
+    /// Whether its key can be used as far as is known: the last attempt did not fail, and its key answers.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.key.is_available()
+        !self.hangs.load(Ordering::Acquire) && self.key.is_available()
+    }
+
+    /// How many signatures and trials have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Its key has not answered for long. It is not available until it does.
+    pub(crate) fn note_hanging(&self, ended: u64) {
+        self.hangs.store(true, Ordering::Release);
+        // One that ended meanwhile may have been quicker than the line above.
+        if self.ended() != ended {
+            self.hangs.store(false, Ordering::Release);
+        }
+    }
+
+    fn note_ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+        self.hangs.store(false, Ordering::Release);
     }
 
     /// Tries whether its key can be used now. It may block for as long as a signature takes.
@@ -120,7 +146,9 @@ impl Signer {
     ///
     /// [`SignError`], as for a signature.
     pub fn check(&self) -> Result<(), SignError> {
-        self.key.check()
+        let done = self.key.check();
+        self.note_ended();
+        done
     }
 
     /// What a signature costs.
@@ -142,7 +170,11 @@ impl Signer {
         message: &[u8],
     ) -> Result<Vec<u8>, SignError> {
         self.check_validity(now)?;
-        self.key.sign(algorithm, message)
+        let signed = self.key.sign(algorithm, message);
+        if matches!(self.cost(), SigningCost::Remote { .. }) {
+            self.note_ended();
+        }
+        signed
     }
 
     /// The signed `OCSPResponse` of a `ResponseData`.

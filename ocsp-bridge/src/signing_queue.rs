@@ -15,7 +15,7 @@ pub(crate) struct SigningQueues {
     /// For all keys that take this machine's time.
     slow: SigningQueue,
     /// For each key that is kept elsewhere, its own.
-    remote: Vec<(Arc<Signer>, SigningQueue)>,
+    remote: Vec<(Arc<Signer>, RemoteQueue)>,
 }
 
 impl SigningQueues {
@@ -27,7 +27,10 @@ impl SigningQueues {
             .iter()
             .filter_map(|signer| match signer.cost() {
                 SigningCost::Remote { at_once } => {
-                    let queue = SigningQueue::new(at_once.get(), waiting);
+                    let queue = RemoteQueue {
+                        signatures: SigningQueue::new(at_once.get(), waiting),
+                        check: Arc::new(Semaphore::new(1)),
+                    };
                     Some((Arc::clone(signer), queue))
                 }
                 SigningCost::Quick | SigningCost::Slow => None,
@@ -44,12 +47,39 @@ impl SigningQueues {
         match signer.cost() {
             SigningCost::Quick => None,
             SigningCost::Slow => Some(&self.slow),
-            SigningCost::Remote { .. } => self
-                .remote
-                .iter()
-                .find(|(of, _)| Arc::ptr_eq(of, signer))
-                .map(|(_, queue)| queue),
+            SigningCost::Remote { .. } => self.of_remote(signer).map(|queue| &queue.signatures),
         }
+    }
+
+    /// The same for a key that is kept elsewhere; none for others.
+    pub(crate) fn of_remote(&self, signer: &Arc<Signer>) -> Option<&RemoteQueue> {
+        self.remote
+            .iter()
+            .find(|(of, _)| Arc::ptr_eq(of, signer))
+            .map(|(_, queue)| queue)
+    }
+}
+
+/// The queue of a key that is kept elsewhere.
+#[derive(Debug)]
+pub(crate) struct RemoteQueue {
+    signatures: SigningQueue,
+    /// Held while the key is tried.
+    check: Arc<Semaphore>,
+}
+
+impl RemoteQueue {
+    /// Tries the key in its turn; `None` while the last trial has not ended, so that a key which does not answer takes
+    /// one thread, not one for each trial.
+    pub(crate) async fn check(&self, signer: &Arc<Signer>) -> Option<Result<(), SignError>> {
+        let only = Arc::clone(&self.check).try_acquire_owned().ok()?;
+        let signer = Arc::clone(signer);
+        let check = move || {
+            let done = signer.check();
+            drop(only);
+            done
+        };
+        Some(self.signatures.run(check).await)
     }
 }
 

@@ -1,9 +1,12 @@
 //! `ocsp-bridge run`.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use ocsp_bridge::bridge::Bridge;
 use ocsp_bridge::config::Config;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -41,14 +44,24 @@ async fn serve(args: &RunArgs, config: Config) -> Result<(), String> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    let bridge = Bridge::start(config)
-        .await
-        .map_err(|error| error.to_string())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(args, &bridge),
+    // A token that does not answer must not keep from reading signals.
+    let bridge = tokio::select! {
+        started = Bridge::start(config) => started.map_err(|error| error.to_string())?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    {
+        let mut reloading = pin!(Fuse::terminated());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // One after the other: the next waits in the signal.
+                _ = hang_up.recv(), if reloading.is_terminated() => {
+                    reloading.set(reload(args.config.clone(), &bridge).fuse());
+                }
+                () = &mut reloading => {}
+            }
         }
     }
     tracing::info!("stopping");
@@ -56,9 +69,12 @@ async fn serve(args: &RunArgs, config: Config) -> Result<(), String> {
     Ok(())
 }
 
-fn reload(args: &RunArgs, bridge: &Bridge) {
-    let outcome = match Config::read(&args.config) {
-        Ok(config) => bridge.reload(config).map_err(|error| error.to_string()),
+async fn reload(path: PathBuf, bridge: &Bridge) {
+    let outcome = match Config::read(&path) {
+        Ok(config) => bridge
+            .reload(config)
+            .await
+            .map_err(|error| error.to_string()),
         Err(error) => {
             bridge.refuse_reload();
             Err(error.to_string())

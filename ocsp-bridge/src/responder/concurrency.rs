@@ -271,6 +271,10 @@ impl SigningKey for Arc<Held> {
         self.cost
     }
 
+    fn check(&self) -> Result<(), SignError> {
+        self.sign(SignatureAlgorithm::EcdsaSha256, &[]).map(drop)
+    }
+
     fn sign(&self, _: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, SignError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.go.lock().unwrap().recv() {
@@ -414,6 +418,39 @@ async fn what_a_change_overtakes_in_the_signing_queue_is_not_given() {
     assert_eq!(held.begun.load(Ordering::SeqCst), 4);
     let counters = bench.responder.counters();
     assert_eq!((counters.good, counters.revoked), (0, 2));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_answer_gives_way_until_it_does() {
+    let cost = SigningCost::Remote {
+        at_once: NonZeroUsize::new(4).unwrap(),
+    };
+    let (signer, held, go) = held(cost);
+    let mut signers = Signers::new();
+    signers.add_local(signer);
+    signers.add_local(local_signer(&PKCS_ECDSA_P256_SHA256));
+    let bench = Bench::quick();
+    bench.responder.replace(Policy::default(), signers);
+    bench.gate.open.add_permits(8);
+    assert_eq!(bench.responder.signer_problems(NOW), []);
+    for _ in 0..2 {
+        bench.responder.check_remote_keys().await;
+        assert_eq!(
+            bench.responder.signer_problems(NOW),
+            [SignerProblem::Unavailable]
+        );
+    }
+    // The second trial waited for the first.
+    assert_eq!(held.begun.load(Ordering::SeqCst), 1);
+    // The other one signs.
+    let answer = bench.ask(1).await.unwrap();
+    assert_eq!(read(&answer.der).singles[0].status, CertStatus::Good);
+    assert_eq!(held.begun.load(Ordering::SeqCst), 1);
+    // It answers after all.
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    bench.responder.check_remote_keys().await;
+    assert_eq!(bench.responder.signer_problems(NOW), []);
 }
 
 #[tokio::test]

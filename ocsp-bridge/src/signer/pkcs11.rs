@@ -11,7 +11,7 @@ mod public_key;
 mod token;
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
@@ -19,6 +19,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use ocsp::{HashAlgorithm, SignatureAlgorithm, wire};
 use settings::credential::CredentialFileError;
 use thiserror::Error;
+use tokio::runtime::Handle;
 
 use self::public_key::PublicKey;
 use self::token::{Open, Token};
@@ -27,7 +28,7 @@ use crate::config::TokenKey;
 
 /// A private key on a token.
 pub struct Pkcs11Key {
-    token: Token,
+    token: Arc<Token>,
     public_key: PublicKey,
     algorithms: Vec<SignatureAlgorithm>,
     /// Sessions that are logged in and not in use.
@@ -81,7 +82,7 @@ impl Pkcs11Key {
     fn new(token: Token, open: Open, public_key: PublicKey) -> Result<Self, Pkcs11Error> {
         // Whole before it is checked, so that its session is closed if it fails.
         let mut key = Self {
-            token,
+            token: Arc::new(token),
             public_key,
             algorithms: Vec::new(),
             idle: Mutex::new(vec![open]),
@@ -227,7 +228,21 @@ impl SigningKey for Pkcs11Key {
 
 impl Drop for Pkcs11Key {
     fn drop(&mut self) {
-        self.close_idle();
+        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if idle.is_empty() {
+            return;
+        }
+        let token = Arc::clone(&self.token);
+        let close = move || {
+            for open in idle {
+                token.close(open);
+            }
+        };
+        // A token that does not answer must not keep the threads that serve.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(close)),
+            Err(_) => close(),
+        }
     }
 }
 

@@ -443,6 +443,7 @@ async fn signers_are_rotated_without_a_lost_request() {
     assert!(signed_by(&first).await);
     bridge
         .reload(config(folder.path(), node.address, "second"))
+        .await
         .unwrap();
     assert!(signed_by(&second).await);
     // A signer that cannot be used changes nothing.
@@ -458,6 +459,7 @@ async fn signers_are_rotated_without_a_lost_request() {
     .unwrap();
     let error = bridge
         .reload(config(folder.path(), node.address, "bad"))
+        .await
         .unwrap_err()
         .to_string();
     assert!(

@@ -54,6 +54,7 @@ async fn nothing_is_signed_past_the_signers_end_and_everybody_is_told() {
     // It is not taken again; another one ends it.
     let error = bridge
         .reload(config(folder.path(), node.address, "brief"))
+        .await
         .unwrap_err()
         .to_string();
     assert!(
@@ -63,6 +64,7 @@ async fn nothing_is_signed_past_the_signers_end_and_everybody_is_told() {
     assert_eq!(ask(address, 1).await, internal_error);
     bridge
         .reload(config(folder.path(), node.address, "next"))
+        .await
         .unwrap();
     assert_eq!(ask(address, 1).await, Says::Good);
     until_ready(&bridge, true).await;

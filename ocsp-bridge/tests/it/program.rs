@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::stage::PATIENCE;
@@ -211,6 +213,12 @@ fn signals_reload_and_stop() {
     let line = wait_for("only after a restart");
     assert!(line.contains("\"field\":\"ledger\""), "{line}");
     wait_for("signers and policy reloaded");
+    // A reload that never ends, here by a pipe that nobody writes to, keeps from nothing.
+    fs::remove_file(at.join("signer.pem")).unwrap();
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, at.join("signer.pem"), FileType::Fifo, mode, 0).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    thread::sleep(Duration::from_millis(500));
     kill_process(pid, Signal::TERM).unwrap();
     wait_for("stopping");
     let code = child.wait().unwrap().code();

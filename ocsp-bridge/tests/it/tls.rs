@@ -200,7 +200,7 @@ async fn a_bridge_serves_tls_and_reloads_it() {
 
     // The key of another certificate: nothing changes.
     fs::write(at.join("tls.key"), &new.1).unwrap();
-    let error = bridge.reload(config()).unwrap_err().to_string();
+    let error = bridge.reload(config()).await.unwrap_err().to_string();
     assert!(
         error.contains("tls.pem")
             && error.contains("tls.key")
@@ -210,7 +210,7 @@ async fn a_bridge_serves_tls_and_reloads_it() {
     connect(address, &old.0, &TLS13).await.unwrap();
 
     write(at, "tls", &new);
-    bridge.reload(config()).unwrap();
+    bridge.reload(config()).await.unwrap();
     assert!(connect(address, &old.0, &TLS13).await.is_err());
     connect(address, &new.0, &TLS13).await.unwrap();
     bridge.stop().await;
