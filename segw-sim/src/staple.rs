@@ -1,8 +1,9 @@
 //! The OCSP response that the gateway staples to its certificate ([RFC 4806]): fetched, verified before anybody gets it,
-//! and fetched again at half of its lifetime, or as soon as the ledger changes the certificate's status.
+//! and fetched again at half of its lifetime. When the ledger changes the certificate's status it is asked for at once, and
+//! every 2 seconds until the responder has heard of it too, for a minute at most.
 //!
 //! A response that is in force goes on being stapled while the responder is away, and never after its nextUpdate. One
-//! that says revoked is stapled like any other: devices that ask are to know.
+//! that says revoked is stapled like any other: devices that ask are to know. If it cannot be stapled, nothing is.
 //!
 //! [RFC 4806]: https://www.rfc-editor.org/rfc/rfc4806
 
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use ikev2::auth::{CertificateDer, OcspStaple, StapleError, StapledCredential, UnixTime};
 use ikev2::crypto::RING;
-use ledger::CertificateHash;
+use ledger::{CertificateHash, RevocationReason};
 use ledger_client::{Change, Changes};
 use ocsp::{
     CertStatus, Request, TargetCertificate, TargetError, Trust, TrustedSigner, Verified,
@@ -123,7 +124,11 @@ pub struct Keeper {
     inquirer: Inquirer,
     credential: Arc<StapledCredential>,
     shared: Arc<Shared>,
+    /// What is in force: stapled, unless the status is unknown.
     held: Option<Verified>,
+    /// The last status that was believed and the latest thisUpdate, whether or not it is still in force: what is over
+    /// is no reason to believe something older.
+    newest: Option<Verified>,
 }
 
 impl Keeper {
@@ -138,28 +143,46 @@ impl Keeper {
             credential,
             shared,
             held: None,
+            newest: None,
         }
     }
 
     /// Asks for ever, first after `first`.
     pub async fn keep(mut self, first: Duration, mut changes: Changes) {
         let own = self.inquirer.hash;
-        let mut due = Instant::now() + first;
+        let mut last = Instant::now();
+        let mut due = last + first;
+        let mut awaited: Option<Awaited> = None;
         let mut follows = true;
         loop {
-            let mut changed = false;
             tokio::select! {
                 () = sleep_until(due) => {}
-                change = changes.recv(), if follows => match change {
-                    Some(Change::Status { hash, .. }) if hash == own => changed = true,
-                    Some(Change::Resynchronise) => changed = true,
-                    Some(_) => continue,
-                    None => { follows = false; continue; }
-                },
+                change = changes.recv(), if follows => {
+                    let patience = match change {
+                        Some(Change::Status { hash, .. }) if hash == own => PATIENCE,
+                        // Nobody knows whether it concerns us.
+                        Some(Change::Resynchronise) => SETTLING,
+                        Some(_) => continue,
+                        None => { follows = false; continue; }
+                    };
+                    let now = Instant::now();
+                    let until = now + patience;
+                    awaited = Some(Awaited {
+                        since: ocsp::UnixTime::from(SystemTime::now()),
+                        known: self.newest.map(|newest| label(newest.status)),
+                        until: awaited.map_or(until, |earlier| earlier.until.max(until)),
+                    });
+                    // However many there are.
+                    due = due.min((last + SHORTEST).max(now));
+                    continue;
+                }
             }
+            last = Instant::now();
             let mut wait = self.refresh().await;
-            if changed {
-                // The responder may hear of it a moment later than we do.
+            // The responder may hear of it later than we do.
+            awaited =
+                awaited.filter(|awaited| last < awaited.until && !awaited.is_met(self.newest));
+            if awaited.is_some() {
                 wait = wait.min(SETTLING);
             }
             due = Instant::now() + wait;
@@ -168,11 +191,11 @@ impl Keeper {
 
     /// Asks once, and says after what time to ask again.
     pub async fn refresh(&mut self) -> Duration {
-        let now = ocsp::UnixTime::from(SystemTime::now());
         let answer = self.inquirer.ask().await;
+        let now = ocsp::UnixTime::from(SystemTime::now());
         let retry = self.inquirer.retry;
         let result = match answer {
-            Ok((response, verified)) => self.take(response, verified),
+            Ok((response, verified)) => self.take(response, verified, now),
             Err(error) => Err(error),
         };
         let (label, wait) = match result {
@@ -191,19 +214,24 @@ impl Keeper {
         wait.min(left.unwrap_or(wait).max(SHORTEST))
     }
 
-    /// Staples what was verified.
-    fn take(&mut self, response: Vec<u8>, verified: Verified) -> Result<Verified, AskError> {
-        if let Some(held) = self.held
-            && is_undone(&held, &verified)
+    /// Staples what was verified. A revocation is believed, whether or not it can be stapled.
+    fn take(
+        &mut self,
+        response: Vec<u8>,
+        verified: Verified,
+        now: ocsp::UnixTime,
+    ) -> Result<Verified, AskError> {
+        if self
+            .newest
+            .is_some_and(|newest| is_undone(&newest, &verified))
         {
-            return Err(AskError::Older);
+            return Err(AskError::Older(label(verified.status)));
         }
         let until = verified.next_update;
-        let staple = match verified.status {
-            CertStatus::Unknown => None,
-            CertStatus::Good | CertStatus::Revoked { .. } => {
-                Some(OcspStaple::new(response, UnixTime::from_secs(until.0))?)
-            }
+        let (staple, fault) = match staple(response, &verified, now) {
+            Ok(staple) => (staple, None),
+            Err(fault) if is_revoked(&verified) => (None, Some(fault)),
+            Err(fault) => return Err(fault),
         };
         let news = self
             .held
@@ -228,8 +256,15 @@ impl Keeper {
             .metrics
             .ocsp_staple(staple.as_ref().map(|_| until.0), is_revoked(&verified));
         self.credential.replace(staple);
-        self.held = Some(verified);
-        Ok(verified)
+        let this_update = self.newest.map_or(verified.this_update, |newest| {
+            newest.this_update.max(verified.this_update)
+        });
+        self.newest = Some(Verified {
+            this_update,
+            ..verified
+        });
+        self.held = fault.is_none().then_some(verified);
+        fault.map_or(Ok(verified), Err)
     }
 
     fn complain(&mut self, now: ocsp::UnixTime, error: &AskError) {
@@ -241,20 +276,69 @@ impl Keeper {
                 if self.held.take().is_some() {
                     self.credential.replace(None);
                 }
-                self.shared.metrics.ocsp_staple(None, false);
+                let revoked = self.newest.as_ref().is_some_and(is_revoked);
+                self.shared.metrics.ocsp_staple(None, revoked);
                 tracing::error!(%error, "stapling: no response in force; devices that require one refuse this gateway");
             }
         }
     }
 }
 
+/// What the responder has not told yet of a change of our status.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    /// When we heard of it.
+    since: ocsp::UnixTime,
+    /// The status that was known until then.
+    known: Option<&'static str>,
+    /// After this it is not asked for any more out of turn.
+    until: Instant,
+}
+
+impl Awaited {
+    fn is_met(&self, newest: Option<Verified>) -> bool {
+        newest.is_some_and(|newest| {
+            newest.this_update >= self.since || Some(label(newest.status)) != self.known
+        })
+    }
+}
+
+/// What devices are given; nothing for a status that is unknown.
+fn staple(
+    response: Vec<u8>,
+    verified: &Verified,
+    now: ocsp::UnixTime,
+) -> Result<Option<OcspStaple>, AskError> {
+    let until = verified.next_update;
+    if until <= now {
+        return Err(AskError::Over);
+    }
+    match verified.status {
+        CertStatus::Unknown => Ok(None),
+        CertStatus::Good | CertStatus::Revoked { .. } => Ok(Some(OcspStaple::new(
+            response,
+            UnixTime::from_secs(until.0),
+        )?)),
+    }
+}
+
 /// Whether an older response would take the place of a newer one: somebody on the way to the responder may have kept it.
 /// What is revoked is so until something later says otherwise.
-fn is_undone(held: &Verified, new: &Verified) -> bool {
-    if is_revoked(held) && !is_revoked(new) {
-        new.this_update <= held.this_update
-    } else {
-        new.this_update < held.this_update
+///
+/// A revocation for good is believed even if it is older, since nothing good can have followed it: the good news came
+/// from a responder with a faster clock. One that may be taken back (certificateHold) is not, or a kept one would undo
+/// the end of the hold; a new one from a slower clock is believed once that clock has caught up.
+fn is_undone(newest: &Verified, new: &Verified) -> bool {
+    match (newest.status, new.status) {
+        (CertStatus::Revoked { .. }, CertStatus::Good | CertStatus::Unknown) => {
+            new.this_update <= newest.this_update
+        }
+        (CertStatus::Good | CertStatus::Unknown, CertStatus::Revoked { reason, .. })
+            if reason != RevocationReason::CertificateHold =>
+        {
+            false
+        }
+        _ => new.this_update < newest.this_update,
     }
 }
 
@@ -275,8 +359,10 @@ const fn label(status: CertStatus) -> &'static str {
 enum AskError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("the response is older than the one at hand")]
-    Older,
+    #[error("the response, which says {0}, is older than one that was believed before")]
+    Older(&'static str),
+    #[error("the response is over by our clock")]
+    Over,
     #[error("no random octets for a nonce")]
     Random,
     #[error("the response cannot be stapled: {0}")]
@@ -289,7 +375,7 @@ impl AskError {
     const fn label(&self) -> &'static str {
         match self {
             Self::Fetch(_) | Self::Random => "failed",
-            Self::Older | Self::Staple(_) | Self::Verify(_) => "refused",
+            Self::Older(_) | Self::Over | Self::Staple(_) | Self::Verify(_) => "refused",
         }
     }
 }
@@ -336,12 +422,13 @@ const NONCE: usize = 32;
 /// A response is not asked for again sooner, nor later.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
-/// How soon it is asked for once more after the ledger told of a change.
+/// How soon it is asked for once more after the ledger told of a change,
 const SETTLING: Duration = Duration::from_secs(2);
+/// and for how long again and again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use ledger::RevocationReason;
     use ocsp::UnixTime;
 
     use super::*;
@@ -356,15 +443,23 @@ mod tests {
 
     #[test]
     fn an_older_response_undoes_nothing() {
-        let revoked = CertStatus::Revoked {
+        let because = |reason| CertStatus::Revoked {
             time: UnixTime(1),
-            reason: RevocationReason::KeyCompromise,
+            reason,
         };
+        let revoked = because(RevocationReason::KeyCompromise);
+        let hold = because(RevocationReason::CertificateHold);
         for (held, new, undone) in [
             (at(5, CertStatus::Good), at(4, CertStatus::Good), true),
             (at(5, CertStatus::Good), at(5, CertStatus::Good), false),
             (at(5, CertStatus::Good), at(5, revoked), false),
-            (at(5, CertStatus::Good), at(4, revoked), true),
+            (at(5, CertStatus::Good), at(4, revoked), false),
+            (at(5, CertStatus::Unknown), at(4, revoked), false),
+            // Kept from before the end of the hold.
+            (at(5, CertStatus::Good), at(4, hold), true),
+            (at(5, CertStatus::Good), at(5, hold), false),
+            (at(5, hold), at(5, CertStatus::Good), true),
+            (at(5, hold), at(5, revoked), false),
             (at(5, revoked), at(5, revoked), false),
             (at(5, revoked), at(5, CertStatus::Good), true),
             (at(5, revoked), at(6, CertStatus::Good), false),

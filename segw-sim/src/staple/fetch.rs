@@ -54,7 +54,7 @@ impl Responder {
             return Err(FetchError::Status(response.status()));
         }
         let kind = response.headers().get(CONTENT_TYPE);
-        if kind.is_none_or(|kind| kind.as_bytes() != RESPONSE_TYPE.as_bytes()) {
+        if !kind.is_some_and(is_response_type) {
             return Err(FetchError::Type);
         }
         let body = Limited::new(response.into_body(), MAX_RESPONSE)
@@ -85,6 +85,15 @@ pub(super) enum FetchError {
     Timeout(Duration),
     #[error("the responder answered something other than {RESPONSE_TYPE}")]
     Type,
+}
+
+/// RFC 9110 §8.3.1: in whatever case, and perhaps with parameters.
+fn is_response_type(value: &HeaderValue) -> bool {
+    let kind = value.as_bytes().split(|octet| *octet == b';').next();
+    kind.is_some_and(|kind| {
+        kind.trim_ascii()
+            .eq_ignore_ascii_case(RESPONSE_TYPE.as_bytes())
+    })
 }
 
 /// An error with its causes.

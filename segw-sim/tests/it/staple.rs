@@ -66,6 +66,9 @@ impl Signer {
 struct Script {
     manner: Manner,
     lifetime: Duration,
+    /// Told as thisUpdate, where it is not the time of the answer.
+    this_update: Option<UnixTime>,
+    content_type: &'static str,
     asked: usize,
     nonces: usize,
 }
@@ -86,6 +89,8 @@ impl Responder {
             script: Arc::new(Mutex::new(Script {
                 manner: Manner::Good,
                 lifetime: Duration::from_secs(60),
+                this_update: None,
+                content_type: "application/ocsp-response",
                 asked: 0,
                 nonces: 0,
             })),
@@ -105,6 +110,14 @@ impl Responder {
         self.script.lock().unwrap().manner = manner;
     }
 
+    /// Signed at that time, and in force for so long.
+    fn answers(&self, manner: Manner, this_update: Option<UnixTime>, lifetime: Duration) {
+        let mut script = self.script.lock().unwrap();
+        script.manner = manner;
+        script.this_update = this_update;
+        script.lifetime = lifetime;
+    }
+
     fn asked(&self) -> usize {
         self.script.lock().unwrap().asked
     }
@@ -121,15 +134,22 @@ impl Responder {
         }
         let mut request = vec![0; length];
         reader.read_exact(&mut request)?;
-        let (manner, lifetime) = {
+        let now = UnixTime::from(SystemTime::now());
+        let (manner, this_update, lifetime, content_type) = {
             let mut script = self.script.lock().unwrap();
             script.asked += 1;
-            (script.manner, script.lifetime)
+            let this_update = script.this_update.unwrap_or(now);
+            (
+                script.manner,
+                this_update,
+                script.lifetime,
+                script.content_type,
+            )
         };
         let mut out = stream;
         let mut answer = |status: &str, body: &[u8]| {
             let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/ocsp-response\r\nContent-Length: {}\r\n\r\n",
+                "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
             out.write_all(head.as_bytes())?;
@@ -151,11 +171,20 @@ impl Responder {
                 std::thread::sleep(Duration::from_secs(30));
                 Ok(())
             }
-            _ => answer("200 OK", &self.response(&request, manner, lifetime)),
+            _ => {
+                let response = self.response(&request, manner, this_update, lifetime);
+                answer("200 OK", &response)
+            }
         }
     }
 
-    fn response(&self, request: &[u8], manner: Manner, lifetime: Duration) -> Vec<u8> {
+    fn response(
+        &self,
+        request: &[u8],
+        manner: Manner,
+        this_update: UnixTime,
+        lifetime: Duration,
+    ) -> Vec<u8> {
         let request = Request::decode(request, Limits::default()).unwrap();
         if request.nonce.is_some() {
             self.script.lock().unwrap().nonces += 1;
@@ -170,8 +199,8 @@ impl Responder {
                 Manner::Unknown => CertStatus::Unknown,
                 _ => CertStatus::Good,
             },
-            this_update: now,
-            next_update: now.plus(lifetime),
+            this_update,
+            next_update: this_update.plus(lifetime),
             cert_hash: None,
             archive_cutoff: None,
         };
@@ -348,6 +377,134 @@ fn a_revocation_is_stapled_as_soon_as_the_ledger_tells() {
     }
     // Who does not ask is not told.
     assert_eq!(cause(&lab.connect_with(None)), None);
+    lab.gateway.stop();
+}
+
+#[test]
+fn it_is_asked_for_until_the_responder_has_heard_of_the_change_too() {
+    let lab = Lab::start(Duration::from_secs(7_200), false, Manner::Good);
+    let stale = UnixTime::from(SystemTime::now());
+    let long = Duration::from_secs(7_200);
+    std::thread::sleep(Duration::from_millis(1_100));
+    lab.responder.answers(Manner::Good, Some(stale), long);
+    lab.ledger.set(lab.own, revoked());
+    // Well beyond the first question and the one after it.
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(lab.metric("ocsp_staple_revoked 0"));
+    lab.responder.answers(Manner::Revoked, None, long);
+    until("the new response", || lab.metric("ocsp_staple_revoked 1"));
+    let asked = lab.responder.asked();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(lab.responder.asked(), asked, "it has what it wanted");
+    lab.gateway.stop();
+}
+
+#[test]
+fn many_changes_are_not_as_many_questions() {
+    let lab = Lab::start(MINUTE, false, Manner::Good);
+    let began = Instant::now();
+    for _ in 0..100 {
+        lab.ledger.set(lab.own, Status::Valid);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let most = 2 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    let asked = lab.responder.asked();
+    assert!((2..=most).contains(&asked), "{asked} of {most}");
+    lab.gateway.stop();
+}
+
+#[test]
+fn a_revocation_is_believed_though_the_good_news_came_from_a_faster_clock() {
+    let lab = Lab::start(MINUTE, false, Manner::NotFound);
+    let now = UnixTime::from(SystemTime::now());
+    let fast = now.plus(Duration::from_secs(30));
+    lab.responder.answers(Manner::Good, Some(fast), MINUTE);
+    until("the good news", || {
+        !lab.metric("ocsp_staple_expiry_timestamp_seconds 0")
+    });
+    lab.responder.answers(Manner::Revoked, Some(now), MINUTE);
+    lab.ledger.set(lab.own, revoked());
+    until("the bad news", || lab.metric("ocsp_staple_revoked 1"));
+    let report = lab.connect(&lab.responder.signer, true);
+    assert_eq!(cause(&report), Some("staple-revoked"), "{report:?}");
+    lab.gateway.stop();
+}
+
+#[test]
+fn a_revocation_that_is_over_is_not_forgotten() {
+    let lab = Lab::start(Duration::from_secs(2), false, Manner::Revoked);
+    assert!(lab.metric("ocsp_staple_revoked 1"));
+    lab.responder.behave(Manner::NotFound);
+    until("its end", || {
+        lab.metric("ocsp_staple_expiry_timestamp_seconds 0")
+    });
+    assert!(
+        lab.metric("ocsp_staple_revoked 1"),
+        "the last that is known"
+    );
+    // Somebody on the way kept it from before.
+    let before = UnixTime::from(SystemTime::now()).minus(Duration::from_secs(30));
+    lab.responder.answers(Manner::Good, Some(before), MINUTE);
+    let refused = || {
+        lab.metrics()
+            .contains("ocsp_fetches_total{result=\"refused\"}")
+    };
+    until("its refusal", refused);
+    let report = lab.connect(&lab.responder.signer, true);
+    assert_eq!(cause(&report), Some("staple-missing"), "{report:?}");
+    assert!(lab.metric("ocsp_staple_revoked 1"));
+    lab.responder.answers(Manner::Good, None, MINUTE);
+    until("something newer", || lab.metric("ocsp_staple_revoked 0"));
+    lab.gateway.stop();
+}
+
+#[test]
+fn what_is_over_by_our_clock_is_refused_and_bad_news_heard_all_the_same() {
+    let lab = Lab::start(MINUTE, false, Manner::NotFound);
+    let before = UnixTime::from(SystemTime::now()).minus(Duration::from_secs(30));
+    let short = Duration::from_secs(10);
+    let refused = || {
+        lab.metrics()
+            .contains("ocsp_fetches_total{result=\"refused\"}")
+    };
+    // Within the allowance for clocks.
+    lab.responder.answers(Manner::Good, Some(before), short);
+    until("the refusal", refused);
+    assert!(!lab.metrics().contains("result=\"good\""));
+    lab.responder.answers(Manner::Good, None, MINUTE);
+    until("a good one", || {
+        !lab.metric("ocsp_staple_expiry_timestamp_seconds 0")
+    });
+    lab.responder.answers(Manner::Revoked, Some(before), short);
+    lab.ledger.set(lab.own, revoked());
+    until("the bad news", || lab.metric("ocsp_staple_revoked 1"));
+    assert!(lab.metric("ocsp_staple_expiry_timestamp_seconds 0"));
+    let report = lab.connect(&lab.responder.signer, true);
+    assert_eq!(cause(&report), Some("staple-missing"), "{report:?}");
+    lab.gateway.stop();
+}
+
+#[test]
+fn a_media_type_is_known_in_whatever_case_and_with_parameters() {
+    let lab = Lab::start(MINUTE, false, Manner::NotFound);
+    let say = |content_type| {
+        let mut script = lab.responder.script.lock().unwrap();
+        script.manner = Manner::Good;
+        script.content_type = content_type;
+    };
+    let failed = || {
+        let text = lab.metrics();
+        let line = text.lines().find(|line| line.contains("result=\"failed\""));
+        line.and_then(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+    };
+    let before = failed();
+    say("application/ocsp-responses");
+    until("another refusal", || failed() > before);
+    assert!(lab.metric("ocsp_staple_expiry_timestamp_seconds 0"));
+    say("Application/OCSP-Response ; charset=binary");
+    until("a response", || {
+        !lab.metric("ocsp_staple_expiry_timestamp_seconds 0")
+    });
     lab.gateway.stop();
 }
 
