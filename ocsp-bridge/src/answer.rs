@@ -102,14 +102,10 @@ impl Lifetime {
         der: &[u8],
     ) -> Self {
         let etag = ETag::of(der);
-        // Letters, digits and punctuation: always a header value.
-        let value = |text: &str| {
-            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-        };
         let fields = [
-            (ETAG, value(etag.as_str())),
-            (EXPIRES, value(&http_date(next_update))),
-            (LAST_MODIFIED, value(&http_date(this_update))),
+            (ETAG, header_value(etag.as_str())),
+            (EXPIRES, header_value(&http_date(next_update))),
+            (LAST_MODIFIED, header_value(&http_date(this_update))),
         ];
         Self {
             this_update,
@@ -119,6 +115,11 @@ impl Lifetime {
             fields,
         }
     }
+}
+
+/// Of letters, digits and punctuation, which are always a header value.
+pub(crate) fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn http_date(time: UnixTime) -> String {

@@ -200,6 +200,11 @@ impl Cache {
     /// The entry for these CertID octets, if it may be given again at `now`.
     pub(crate) fn find(&self, now: UnixTime, cert_id: &[u8]) -> Option<Arc<Entry>> {
         let entry = lock(self.shard(cert_id)).get(cert_id).map(Arc::clone)?;
+        self.may_be_given(now, &entry).then_some(entry)
+    }
+
+    /// Whether an entry that was found here, now or earlier, may be given again at `now`.
+    pub(crate) fn may_be_given(&self, now: UnixTime, entry: &Entry) -> bool {
         // A clock that was set back must not make answers last longer.
         let current = entry.looked_up_at <= now
             && now < entry.refresh_at
@@ -208,7 +213,7 @@ impl Cache {
             Some(_) => !entry.dropped.load(Ordering::Acquire),
             None => entry.negatives == self.negatives.load(Ordering::Acquire),
         };
-        (current && stands).then_some(entry)
+        current && stands
     }
 
     /// To be taken before the look-up of what is inserted afterwards.
@@ -298,9 +303,11 @@ impl Cache {
         &self.shards[at]
     }
 
+    /// Changes are not told to this entry any more, so that it must not be given again by whoever still has it.
     fn unindex(&self, out: &Arc<Entry>) {
         let Some(hash) = out.hash else { return };
         let mut index = lock(&self.index);
+        out.dropped.store(true, Ordering::Release);
         if let Some(entries) = index.by_hash.get_mut(&hash) {
             entries.retain(|entry| !std::ptr::eq(entry.as_ptr(), Arc::as_ptr(out)));
             if entries.is_empty() {

@@ -9,6 +9,8 @@
 //! waiting the longest are closed for it.
 
 mod access;
+mod body;
+mod clock;
 mod connection;
 mod connections;
 mod crl;
@@ -18,7 +20,6 @@ mod question;
 mod respond;
 mod route;
 mod tls;
-mod within;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! From a request to its answer: filter, cache, live.
 
 mod flights;
+mod known;
 mod look_up;
 mod settings;
 mod tally;
@@ -112,7 +113,8 @@ impl Responder {
     /// or a refusal.
     #[must_use]
     pub fn answer_at_once(&self, now: UnixTime, request: &[u8]) -> Option<Answer> {
-        match self.prepare(&self.settings(), now, request) {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        match self.prepare(&settings, now, request) {
             Prepared::Answer(answer) => {
                 self.tally.count(&answer);
                 Some(answer)
@@ -196,8 +198,16 @@ impl Responder {
     }
 
     /// All that takes neither a look-up nor a slow signature.
-    fn prepare<'a>(&self, settings: &Settings, now: UnixTime, request: &'a [u8]) -> Prepared<'a> {
-        let request = match admit(&settings.policy, request) {
+    fn prepare<'a>(&self, settings: &Settings, now: UnixTime, octets: &'a [u8]) -> Prepared<'a> {
+        if let Some(entry) = settings.known.find(octets)
+            && settings.cache.may_be_given(now, &entry)
+            && let Some(signed) = entry.signed.get()
+        {
+            let answer = Answer::successful(signed.clone(), Origin::Cache);
+            self.count_statuses(&answer, std::slice::from_ref(&entry));
+            return Prepared::Answer(answer);
+        }
+        let request = match admit(&settings.policy, octets) {
             Ok(request) => request,
             Err(error) => return Prepared::Answer(Answer::error(error.response_status())),
         };
@@ -214,7 +224,13 @@ impl Responder {
             settings
                 .cache
                 .find(now, request.first.der())
-                .and_then(|entry| self.answer_cached(settings, now, &request, &[entry]))
+                .and_then(|entry| {
+                    // With preferences, what is given depends on the signers at that time.
+                    if request.nonce.is_none() && request.preferred.is_empty() {
+                        settings.known.insert(octets, &entry);
+                    }
+                    self.answer_cached(settings, now, &request, &[entry])
+                })
         } else {
             let cached: Option<Vec<_>> = request
                 .cert_ids()

@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http_body_util::Either;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connections::{Connection, Told};
 use super::head_timer::HeadTimer;
-use super::{Service, crl, route};
+use super::{Service, route};
 
 /// What one connection's task holds.
 pub(super) struct Serving {
@@ -100,12 +99,7 @@ impl Serving {
             .serve_connection(
                 TokioIo::new(stream),
                 service_fn(|request| async move {
-                    let response = match crl::respond(service, connection, client, request).await {
-                        Ok(response) => response.map(Either::Right),
-                        Err(request) => route::respond(service, connection, client, request)
-                            .await
-                            .map(Either::Left),
-                    };
+                    let response = route::respond(service, connection, client, request).await;
                     Ok::<_, Infallible>(response)
                 }),
             );

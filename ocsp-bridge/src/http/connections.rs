@@ -1,6 +1,8 @@
 //! The open connections: how many there may be, and which go first when there is no room.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -184,9 +186,26 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        if QUIET.get() == Arc::as_ptr(self) {
+            return;
+        }
         if self.running.swap(WOKEN, Ordering::AcqRel) == IDLE {
             self.task.wake();
         }
+    }
+}
+
+thread_local! {
+    /// The connection, if any, that this thread must not wake now.
+    static QUIET: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+}
+
+/// Ends [`Connection::quietly`], also when that panics.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        QUIET.set(ptr::null());
     }
 }
 
@@ -242,6 +261,14 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Does something that would wake the task, but does not: hyper's body wakes its other end, in the same task, for each
+    /// piece that is taken out. Whoever calls this wakes the task if there is more to do. Wake-ups from other threads count.
+    pub(super) fn quietly<T>(&self, done: impl FnOnce() -> T) -> T {
+        QUIET.set(Arc::as_ptr(&self.shared));
+        let _loud = Loud;
+        done()
+    }
+
     /// The whole request is here: from now on it is not the client that takes its time.
     pub(super) fn serving(&self) {
         self.shared.waiting_since.store(SERVED, Ordering::Relaxed);
@@ -262,6 +289,7 @@ impl Drop for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
@@ -339,6 +367,29 @@ mod tests {
         // Who must make room need not finish first.
         open[0].shared.tell(LEAVE);
         assert_eq!(open[0].told(), Some(Told::Leave));
+    }
+
+    #[test]
+    fn what_is_done_quietly_wakes_nobody_but_by_other_threads() {
+        let (connection, _) = admitted(&Connections::new(1), Instant::now());
+        let waker = connection.waker();
+        let running = || connection.shared.running.load(Ordering::Relaxed);
+        connection.quietly(|| waker.wake_by_ref());
+        assert_eq!(running(), IDLE);
+        let (other, _) = admitted(&Connections::new(1), Instant::now());
+        connection.quietly(|| other.waker().wake_by_ref());
+        assert_eq!(other.shared.running.load(Ordering::Relaxed), WOKEN);
+        connection.quietly(|| {
+            std::thread::scope(|scope| scope.spawn(|| waker.wake_by_ref()).join().unwrap());
+        });
+        assert_eq!(running(), WOKEN);
+        connection.shared.running.store(IDLE, Ordering::Relaxed);
+        let broken = catch_unwind(AssertUnwindSafe(|| {
+            connection.quietly(|| panic!("broken"));
+        }));
+        assert!(broken.is_err());
+        waker.wake_by_ref();
+        assert_eq!(running(), WOKEN);
     }
 
     #[test]

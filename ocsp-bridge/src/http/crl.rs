@@ -3,61 +3,45 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 use ocsp::UnixTime;
 use tokio::time::timeout;
 
 use super::Service;
 use super::access::{self, Access};
 use super::connections::Connection;
-use super::respond::is_unchanged;
-use super::route::{below, check_host};
-use crate::crl::{Crl, CrlBody, CrlNumber, CrlUnavailable, Crls};
+use super::respond::{Body, cache_control, is_unchanged};
+use super::route::{below, check_host, method};
+use crate::crl::{Crl, CrlNumber, CrlUnavailable, Crls};
 
-/// A response's body: a CRL's pieces, or a line of text.
-pub(super) type Body = Either<CrlBody, Full<Bytes>>;
+/// The CRL's name, where CRLs are issued and this path is one's.
+pub(super) fn name<'a>(service: &Service, path: &'a str) -> Option<&'a str> {
+    let rest = below(&service.path, path)?;
+    let name = rest.trim_start_matches('/').strip_prefix("crl/")?;
+    service.crls.iter().next().map(|_| name)
+}
 
-/// Answers a request for a CRL, counts it and logs it. Any other request is given back.
+/// Answers a request for the CRL of this name, counts it and logs it.
 pub(super) async fn respond(
     service: &Service,
     connection: &Connection,
     client: SocketAddr,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Request<Incoming>> {
-    let Some(name) = below(&service.path, request.uri().path())
-        .and_then(|rest| rest.trim_start_matches('/').strip_prefix("crl/"))
-    else {
-        return Err(request);
-    };
-    if service.crls.iter().next().is_none() {
-        return Err(request);
-    }
+    head: &Parts,
+    name: &str,
+) -> Response<Body> {
     let began = Instant::now();
-    let name = name.to_owned();
-    let (head, _) = request.into_parts();
-    let method = match head.method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    };
+    let method = method(&head.method);
     service.metrics.requested(method);
     connection.serving();
-    let response = if let Err(error) = check_host(&head) {
-        error.response().map(Either::Right)
+    let response = if let Err(error) = check_host(head) {
+        error.response()
     } else if matches!(head.method, Method::GET | Method::HEAD) {
         let query = head.uri.query().unwrap_or_default();
         let now = UnixTime::from(SystemTime::now());
-        match timeout(
-            service.limits.answer,
-            find(&service.crls, now, &name, query),
-        )
-        .await
-        {
+        match timeout(service.limits.answer, find(&service.crls, now, name, query)).await {
             Ok(Ok(crl)) => found(&crl, now, &head.headers),
             Ok(Err(NotFound::Name)) => text(
                 StatusCode::NOT_FOUND,
@@ -94,7 +78,7 @@ pub(super) async fn respond(
             took: now.saturating_duration_since(began),
         },
     );
-    Ok(response)
+    response
 }
 
 /// Why there is nothing to send.
@@ -125,11 +109,11 @@ async fn find(
 fn found(crl: &std::sync::Arc<Crl>, now: UnixTime, conditions: &HeaderMap) -> Response<Body> {
     let lifetime = crl.lifetime();
     let mut response = if is_unchanged(conditions, lifetime) {
-        let mut response = Response::new(Either::Right(Full::default()));
+        let mut response = Response::new(Either::Left(Full::default()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let mut response = Response::new(Either::Left(crl.body()));
+        let mut response = Response::new(Either::Right(crl.body()));
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(PKIX_CRL));
@@ -139,12 +123,7 @@ fn found(crl: &std::sync::Arc<Crl>, now: UnixTime, conditions: &HeaderMap) -> Re
     for (name, value) in &lifetime.fields {
         headers.insert(name, value.clone());
     }
-    let max_age = now.until(lifetime.next_update).as_secs();
-    let cache = format!("max-age={max_age}, public, no-transform, must-revalidate");
-    // Digits, letters and punctuation: always a header value.
-    if let Ok(value) = HeaderValue::try_from(cache) {
-        headers.insert(CACHE_CONTROL, value);
-    }
+    headers.insert(CACHE_CONTROL, cache_control(lifetime, now));
     response
 }
 
@@ -158,7 +137,7 @@ fn unavailable(why: &str) -> Response<Body> {
 
 /// One line of text, which no cache may keep.
 fn text(status: StatusCode, line: &str) -> Response<Body> {
-    let mut response = Response::new(Either::Right(Full::from(format!("{line}\n"))));
+    let mut response = Response::new(Either::Left(Full::from(format!("{line}\n"))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

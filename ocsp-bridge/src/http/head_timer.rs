@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
+use super::clock;
+
 /// hyper's timer for one connection.
 #[derive(Clone, Debug)]
 pub(super) struct HeadTimer(Arc<Head>);
@@ -19,6 +21,8 @@ pub(super) struct HeadTimer(Arc<Head>);
 #[derive(Debug)]
 struct Head {
     origin: Instant,
+    /// The coarse clock at that time.
+    coarse: Duration,
     /// When the head must be there, in microseconds after `origin`; [`NONE`] while none is waited for.
     due: AtomicU64,
 }
@@ -29,6 +33,7 @@ impl HeadTimer {
     pub(super) fn new() -> Self {
         Self(Arc::new(Head {
             origin: Instant::now(),
+            coarse: clock::monotonic(),
             due: AtomicU64::new(NONE),
         }))
     }
@@ -50,7 +55,11 @@ impl HeadTimer {
 
 impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(Instant::now() + duration)
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn now(&self) -> Instant {
+        self.0.origin + clock::monotonic().saturating_sub(self.0.coarse)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {

@@ -1,7 +1,9 @@
 //! Responses: OCSP ones with what caches need to know, and plain ones.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use httpdate::parse_http_date;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
@@ -10,27 +12,28 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use ocsp::UnixTime;
 
-use crate::answer::{Answer, Lifetime};
+use crate::answer::{Answer, Lifetime, header_value};
+use crate::crl::CrlBody;
 
-/// Every response's body.
-pub(super) type Body = Full<Bytes>;
+/// Every response's body: whole, or a CRL's pieces.
+pub(super) type Body = Either<Full<Bytes>, CrlBody>;
 
 /// An OCSP response. `fields` are the request's, whose conditions count where it `reads` (GET and HEAD). They end here, so
 /// that the response's own can have their room.
 pub(super) fn ocsp(
-    answer: &Answer,
+    answer: Answer,
     now: UnixTime,
     reads: bool,
     fields: HeaderMap,
 ) -> Response<Body> {
-    let cached = answer.cacheable.as_ref();
+    let cached = answer.cacheable.as_deref();
     let unchanged = reads && cached.is_some_and(|lifetime| is_unchanged(&fields, lifetime));
     let mut response = if unchanged {
-        let mut response = Response::new(Body::default());
+        let mut response = whole(Bytes::new());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        Response::new(Full::new(answer.der.clone()))
+        whole(answer.der)
     };
     let headers = response.headers_mut();
     *headers = fields;
@@ -45,15 +48,30 @@ pub(super) fn ocsp(
     for (name, value) in &lifetime.fields {
         headers.insert(name, value.clone());
     }
-    // RFC 9919 section 6.2: no cache may use it past nextUpdate, or change it.
-    let max_age = now.until(lifetime.next_update).as_secs();
-    let cache = format!("max-age={max_age}, public, no-transform, must-revalidate");
-    // Digits, letters and punctuation: always a header value.
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(cache)) {
-        headers.insert(CACHE_CONTROL, value);
-    }
+    headers.insert(CACHE_CONTROL, cache_control(lifetime, now));
     response
 }
+
+/// RFC 9919 §6.2: no cache may use it past nextUpdate, or change it.
+pub(super) fn cache_control(lifetime: &Lifetime, now: UnixTime) -> HeaderValue {
+    let max_age = now.until(lifetime.next_update).as_secs();
+    let short = usize::try_from(max_age).ok().and_then(|n| SHORT.get(n));
+    short
+        .cloned()
+        .unwrap_or_else(|| header_value(&cache_control_text(max_age)))
+}
+
+fn cache_control_text(max_age: u64) -> String {
+    format!("max-age={max_age}, public, no-transform, must-revalidate")
+}
+
+/// `Cache-Control` for the lifetimes of a minute or so that most answers have, without allocation and shared counts.
+static SHORT: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+    static TEXTS: LazyLock<Vec<String>> =
+        LazyLock::new(|| (0..=120).map(cache_control_text).collect());
+    let texts = TEXTS.iter();
+    texts.map(|text| HeaderValue::from_static(text)).collect()
+});
 
 /// Whether the client's copy is this very response (RFC 9110 §13.1.2, §13.1.3).
 pub(super) fn is_unchanged(headers: &HeaderMap, lifetime: &Lifetime) -> bool {
@@ -141,12 +159,16 @@ pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 
 /// Any other answer, which no cache may keep.
 pub(super) fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body));
+    let mut response = whole(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn whole(body: Bytes) -> Response<Body> {
+    Response::new(Either::Left(Full::new(body)))
 }
 
 const OCSP_RESPONSE: &str = "application/ocsp-response";
@@ -187,7 +209,7 @@ mod tests {
     #[test]
     fn caches_are_told_all_that_they_need() {
         let response = ocsp(
-            &good(),
+            good(),
             NOW.plus(Duration::from_secs(13)),
             false,
             HeaderMap::new(),
@@ -209,7 +231,7 @@ mod tests {
             assert_eq!(header(&response, name), value);
         }
         let late = Answer::error(ResponseStatus::TryLater);
-        let response = ocsp(&late, NOW, true, HeaderMap::new());
+        let response = ocsp(late, NOW, true, HeaderMap::new());
         assert_eq!(header(&response, "cache-control"), "no-store");
         assert!(!response.headers().contains_key("etag"));
     }
@@ -247,19 +269,19 @@ mod tests {
             for (name, value) in &conditions {
                 headers.append(*name, HeaderValue::from_str(value).unwrap());
             }
-            let response = ocsp(&good(), NOW, true, headers.clone());
+            let response = ocsp(good(), NOW, true, headers.clone());
             assert_eq!(response.status(), status, "{conditions:?}");
             assert_eq!(header(&response, "etag"), tag, "{conditions:?}");
             // What must not be cached is never "not modified".
             let refused = ocsp(
-                &Answer::error(ResponseStatus::TryLater),
+                Answer::error(ResponseStatus::TryLater),
                 NOW,
                 true,
                 headers.clone(),
             );
             assert_eq!(refused.status(), 200, "{conditions:?}");
             // A POST has no conditions, and nothing of a request comes back.
-            let posted = ocsp(&good(), NOW, false, headers);
+            let posted = ocsp(good(), NOW, false, headers);
             assert_eq!(posted.status(), 200, "{conditions:?}");
             assert!(!posted.headers().contains_key("if-none-match"));
             assert!(!response.headers().contains_key("if-none-match"));

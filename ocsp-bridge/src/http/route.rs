@@ -2,25 +2,29 @@
 
 use std::mem;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use ocsp::{ResponseStatus, UnixTime};
+use tokio::time::timeout;
 
-use super::Service;
 use super::access::Access;
+use super::body::Reading;
+use super::clock::wall_clock;
 use super::connections::Connection;
 use super::question::{self, PathError};
 use super::respond::{Body, HttpError, ocsp};
-use super::within::within;
+use super::{Service, crl};
 use crate::answer::Answer;
 
 /// Answers one request, counts it and logs it.
+///
+/// The way of nearly all requests, whose body came with its head and whose answer is in the cache, takes no turn of the
+/// scheduler and no timer; the others' ways are kept apart, so that this one stays small.
 pub(super) async fn respond(
     service: &Service,
     connection: &Connection,
@@ -29,36 +33,56 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let began = Instant::now();
     let (mut head, body) = request.into_parts();
-    let method = match head.method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    };
+    let asked = asked(service, &head);
+    if matches!(asked, Err(HttpError::NoSuchPath | HttpError::Method))
+        && let Some(name) = crl::name(service, head.uri.path())
+    {
+        let name = name.to_owned();
+        return Box::pin(crl::respond(service, connection, client, &head, &name)).await;
+    }
+    let method = method(&head.method);
     service.metrics.requested(method);
-    let (response, status, now) = match question(service, &head, body).await {
+    let mut whole = began;
+    let question = match asked {
+        Ok(Asked::Here(question)) => Ok(question),
+        Ok(Asked::InBody) => match Reading::new(body, service.limits.request_octets) {
+            Ok(mut reading) => match reading.at_once(connection).await {
+                Some(read) => read.map(Question::Der),
+                None => {
+                    let read = Box::pin(reading.rest(service.limits.body)).await;
+                    whole = Instant::now();
+                    read.map(Question::Der)
+                }
+            },
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let mut status = None;
+    let (response, now) = match question {
         Ok(question) => {
             connection.serving();
-            let whole = Instant::now();
-            let asked_at = wall_clock();
+            let mut told_at = wall_clock();
             let answer = match question {
-                Question::Der(der) => answer(service, asked_at, &der).await,
+                Question::Der(der) => match service.responder.answer_at_once(told_at, &der) {
+                    Some(answer) => answer,
+                    None => {
+                        let answer = Box::pin(answer(service, told_at, &der)).await;
+                        told_at = wall_clock();
+                        answer
+                    }
+                },
                 Question::Malformed => Answer::error(ResponseStatus::MalformedRequest),
             };
+            status = Some(answer.status);
             let now = Instant::now();
             let took = now.saturating_duration_since(whole);
             service.metrics.answered(answer.status, took);
-            // The clock is not looked at again for what was there at once.
-            let told_at = if took < AT_ONCE {
-                asked_at
-            } else {
-                wall_clock()
-            };
             let reads = matches!(head.method, Method::GET | Method::HEAD);
-            let response = ocsp(&answer, told_at, reads, mem::take(&mut head.headers));
-            (response, Some(answer.status), now)
+            let fields = mem::take(&mut head.headers);
+            (ocsp(answer, told_at, reads, fields), now)
         }
-        Err(error) => (error.response(), None, Instant::now()),
+        Err(error) => (error.response(), Instant::now()),
     };
     connection.waiting(now);
     let code = response.status().as_u16();
@@ -76,6 +100,22 @@ pub(super) async fn respond(
     response
 }
 
+/// How it is counted and logged.
+pub(super) const fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    }
+}
+
+/// Where an HTTP request has its OCSP request.
+enum Asked {
+    Here(Question),
+    InBody,
+}
+
 /// What an HTTP request asks.
 enum Question {
     /// An OCSP request, it seems.
@@ -84,45 +124,38 @@ enum Question {
     Malformed,
 }
 
-async fn question(service: &Service, head: &Parts, body: Incoming) -> Result<Question, HttpError> {
-    let limit = service.limits.request_octets;
+fn asked(service: &Service, head: &Parts) -> Result<Asked, HttpError> {
     check_host(head)?;
+    let path = || below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath);
     match head.method {
         Method::GET | Method::HEAD => {
-            let text = below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath)?;
-            match question::decode(text, limit) {
-                Ok(der) => Ok(Question::Der(der.into())),
-                Err(PathError::Malformed) => Ok(Question::Malformed),
+            match question::decode(path()?, service.limits.request_octets) {
+                Ok(der) => Ok(Asked::Here(Question::Der(der.into()))),
+                Err(PathError::Malformed) => Ok(Asked::Here(Question::Malformed)),
                 Err(PathError::NotOcsp) => Err(HttpError::NoSuchPath),
                 Err(PathError::TooLarge) => Err(HttpError::TooLarge),
             }
         }
         Method::POST => {
-            let rest = below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath)?;
-            if !rest.trim_matches('/').is_empty() {
+            if !path()?.trim_matches('/').is_empty() {
                 return Err(HttpError::NoSuchPath);
             }
             check_media_type(&head.headers)?;
-            Ok(Question::Der(octets(service, body).await?))
+            Ok(Asked::InBody)
         }
         _ => Err(HttpError::Method),
     }
 }
 
+/// The answer that takes its time.
 async fn answer(service: &Service, now: UnixTime, der: &[u8]) -> Answer {
-    let answer = service.responder.answer(now, der);
-    match within(service.limits.answer, answer).await {
+    match timeout(service.limits.answer, service.responder.answer(now, der)).await {
         Ok(answer) => answer,
         Err(_) => {
             service.metrics.answers_late.inc();
             Answer::error(ResponseStatus::TryLater)
         }
     }
-}
-
-/// The only look at the wall clock on the way to an answer.
-fn wall_clock() -> UnixTime {
-    UnixTime::from(SystemTime::now())
 }
 
 /// What follows the responder's path, if the path is below it. Slashes doubled by naive joining of URLs are
@@ -162,49 +195,6 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), HttpError> {
         Err(HttpError::MediaType)
     }
 }
-
-/// Reads a body within its bound, in time.
-async fn octets(service: &Service, mut body: Incoming) -> Result<Bytes, HttpError> {
-    let limit = service.limits.request_octets;
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(HttpError::TooLarge);
-    }
-    match within(service.limits.body, collect(&mut body, limit)).await {
-        Ok(octets) => octets,
-        Err(_) => Err(HttpError::BodyTooSlow),
-    }
-}
-
-/// The whole body; without a copy where it comes in one piece, as most do.
-async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, HttpError> {
-    let mut first = Bytes::new();
-    let mut more = Vec::new();
-    while let Some(frame) = body.frame().await {
-        // What is not data are trailers, which say nothing here.
-        let Ok(piece) = frame.map_err(|_| HttpError::BodyBroken)?.into_data() else {
-            continue;
-        };
-        let read = first.len().max(more.len());
-        if piece.len() > limit.saturating_sub(read) {
-            return Err(HttpError::TooLarge);
-        }
-        if read == 0 {
-            first = piece;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&first);
-            }
-            more.extend_from_slice(&piece);
-        }
-        if body.is_end_stream() {
-            break;
-        }
-    }
-    Ok(if more.is_empty() { first } else { more.into() })
-}
-
-/// Less than the wall clock is read to.
-const AT_ONCE: Duration = Duration::from_millis(1);
 
 const OCSP_REQUEST: &[u8] = b"application/ocsp-request";
 

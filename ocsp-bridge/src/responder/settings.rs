@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ocsp::{CertId, Single, UnixTime};
 
 use super::flights::Flights;
+use super::known::Known;
 use crate::cache::{Cache, Content};
 use crate::signers::Signers;
 use crate::signing_queue::SigningQueues;
@@ -17,6 +18,7 @@ pub(super) struct Settings {
     pub(super) signers: Signers,
     pub(super) queues: SigningQueues,
     pub(super) cache: Cache,
+    pub(super) known: Known,
     pub(super) flights: Arc<Flights>,
 }
 
@@ -24,6 +26,7 @@ impl Settings {
     pub(super) fn new(policy: Policy, signers: Signers) -> Self {
         Self {
             cache: Cache::new(policy.cache_capacity),
+            known: Known::new(policy.cache_capacity),
             queues: SigningQueues::new(policy.sign_queue, &signers),
             flights: Arc::default(),
             policy,
