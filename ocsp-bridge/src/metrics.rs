@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use hyper::Method;
 use ledger_client::Client;
 use ocsp::ResponseStatus;
 use prometheus_client::collector::Collector;
@@ -47,11 +48,50 @@ pub struct Metrics {
     pub reloads: Counter,
     /// Configurations and signers refused on SIGHUP; the old ones go on.
     pub reloads_refused: Counter,
-    requests: Known<&'static str>,
+    requests: Known<RequestMethod>,
     http_statuses: Known<u16>,
     http_statuses_other: Family<ByCode, Counter>,
-    responses: Known<&'static str>,
+    responses: Known<ResponseStatus>,
     look_ups: Family<ByResult, Counter>,
+}
+
+/// The method of an HTTP request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RequestMethod {
+    /// `GET`.
+    Get,
+    /// `HEAD`.
+    Head,
+    /// `POST`.
+    Post,
+    /// Any other.
+    Other,
+}
+
+impl RequestMethod {
+    const ALL: [Self; 4] = [Self::Get, Self::Head, Self::Post, Self::Other];
+
+    /// As in the metrics and the access log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl From<&Method> for RequestMethod {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The counters of the labels that are met all the time, found without a lock. They are shown from the start, at zero.
@@ -195,8 +235,12 @@ impl Metrics {
             "reloads_refused",
             "Configurations and signers refused on SIGHUP; the old ones go on",
         );
-        let requests = Known::new(&requests, &METHODS, |method| ByMethod { method });
-        let responses = Known::new(&responses, &STATUSES, |status| ByStatus { status });
+        let requests = Known::new(&requests, &RequestMethod::ALL, |method| ByMethod {
+            method: method.name(),
+        });
+        let responses = Known::new(&responses, &ResponseStatus::ALL, |status| ByStatus {
+            status: status.name(),
+        });
         Self {
             registry,
             connections,
@@ -241,8 +285,8 @@ impl Metrics {
         responder
     }
 
-    /// Counts an HTTP request. `method` is `GET`, `HEAD`, `POST` or `other`.
-    pub fn requested(&self, method: &'static str) {
+    /// Counts an HTTP request.
+    pub fn requested(&self, method: RequestMethod) {
         if let Some(counter) = self.requests.get(method) {
             counter.inc();
         }
@@ -261,7 +305,7 @@ impl Metrics {
 
     /// Counts an OCSP response.
     pub fn answered(&self, status: ResponseStatus, took: Duration) {
-        if let Some(counter) = self.responses.get(status.name()) {
+        if let Some(counter) = self.responses.get(status) {
             counter.inc();
         }
         self.answer_seconds.observe(took.as_secs_f64());
@@ -447,18 +491,6 @@ impl Collector for LedgerCollector {
     }
 }
 
-/// The methods that are told apart.
-const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
-
-/// All statuses of an OCSP response that are given.
-const STATUSES: [&str; 5] = [
-    ResponseStatus::Successful.name(),
-    ResponseStatus::MalformedRequest.name(),
-    ResponseStatus::InternalError.name(),
-    ResponseStatus::TryLater.name(),
-    ResponseStatus::Unauthorized.name(),
-];
-
 /// From ten microseconds to five seconds.
 const SECONDS: [f64; 16] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
@@ -472,7 +504,7 @@ mod tests {
     #[test]
     fn names_and_labels_are_those_that_are_documented() {
         let metrics = Metrics::new();
-        metrics.requested("POST");
+        metrics.requested(RequestMethod::Post);
         metrics.responded(200);
         metrics.answered(ResponseStatus::TryLater, Duration::from_millis(3));
         metrics.looked_up("ambiguous");

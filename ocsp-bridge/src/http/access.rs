@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::metrics::RequestMethod;
+
 /// What the access log holds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -31,7 +33,7 @@ pub(super) const CRL: &str = "crl";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) client: SocketAddr,
-    pub(super) method: &'static str,
+    pub(super) method: RequestMethod,
     pub(super) code: u16,
     /// The OCSP responseStatus, where there is an OCSP response; [`CRL`] where there is one.
     pub(super) ocsp: Option<&'static str>,
@@ -87,7 +89,7 @@ impl AccessLog {
         tracing::info!(
             target: "ocsp_bridge::access",
             %client,
-            method,
+            method = method.name(),
             code,
             ocsp = ocsp.unwrap_or("-"),
             took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -14,16 +14,16 @@ use super::connections::Connection;
 use super::respond::HttpError;
 
 /// A body that is being read; without a copy where it comes in one piece, as most do.
-pub(super) struct Reading {
-    body: Incoming,
+pub(super) struct Reading<'a> {
+    body: &'a mut Incoming,
     limit: usize,
     first: Bytes,
     more: Vec<u8>,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Begins, if the body does not claim to be longer than `limit` octets.
-    pub(super) fn new(body: Incoming, limit: usize) -> Result<Self, HttpError> {
+    pub(super) fn new(body: &'a mut Incoming, limit: usize) -> Result<Self, HttpError> {
         if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(HttpError::TooLarge);
         }
@@ -48,7 +48,7 @@ impl Reading {
         cx: &mut Context<'_>,
         connection: &Connection,
     ) -> Option<Result<Bytes, HttpError>> {
-        let read = connection.quietly(|| Pin::new(&mut self.body).poll_frame(cx));
+        let read = connection.quietly(|| Pin::new(&mut *self.body).poll_frame(cx));
         if let Poll::Ready(frame) = read {
             let Some(frame) = frame else {
                 return Some(Ok(Bytes::new()));

@@ -1,6 +1,5 @@
 //! One connection.
 
-use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -98,9 +97,9 @@ impl Serving {
             .half_close(true)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(|request| async move {
-                    let response = route::respond(service, connection, client, request).await;
-                    Ok::<_, Infallible>(response)
+                service_fn(|request| {
+                    head.head_is_here();
+                    route::respond(service, connection, client, request)
                 }),
             );
         let mut http = pin!(http);

@@ -4,11 +4,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
-
-use futures_util::task::AtomicWaker;
 
 /// When there is no room, this share of all connections is closed at once (one in sixteen), so that the
 /// search for them is paid for by many.
@@ -77,7 +75,7 @@ impl Connections {
             waiting_since: AtomicU64::new(self.tick(now)),
             told: AtomicU8::new(0),
             running: AtomicU8::new(IDLE),
-            task: AtomicWaker::new(),
+            task: OnceLock::new(),
         });
         open.connections.insert(id, Arc::clone(&shared));
         Admission::Admitted {
@@ -163,7 +161,8 @@ struct Shared {
     told: AtomicU8,
     /// Whether the task runs; one of the three below.
     running: AtomicU8,
-    task: AtomicWaker,
+    /// A task's wakers are all the same, for as long as it lives.
+    task: OnceLock<Waker>,
 }
 
 /// In `running`.
@@ -189,8 +188,10 @@ impl Wake for Shared {
         if QUIET.get() == Arc::as_ptr(self) {
             return;
         }
-        if self.running.swap(WOKEN, Ordering::AcqRel) == IDLE {
-            self.task.wake();
+        if self.running.swap(WOKEN, Ordering::AcqRel) == IDLE
+            && let Some(task) = self.task.get()
+        {
+            task.wake_by_ref();
         }
     }
 }
@@ -233,7 +234,7 @@ impl Connection {
     }
 
     /// Takes steps with [`waker`](Self::waker) until one ends, or there is nothing to do. The task is woken when there is,
-    /// or when it is told something.
+    /// or when it is told something. It must always be the same task.
     pub(super) fn poll<T>(
         &self,
         cx: &Context<'_>,
@@ -241,7 +242,8 @@ impl Connection {
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let running = &self.shared.running;
-        self.shared.task.register(cx.waker());
+        let task = self.shared.task.get_or_init(|| cx.waker().clone());
+        debug_assert!(task.will_wake(cx.waker()), "one task for each connection");
         let mut inner = Context::from_waker(waker);
         for _ in 0..STEPS {
             // A swap, as everywhere: each reads what was there before, so that the step sees all that was done before

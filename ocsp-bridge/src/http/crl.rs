@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use ocsp::UnixTime;
 use tokio::time::timeout;
 
@@ -14,8 +14,9 @@ use super::Service;
 use super::access::{self, Access};
 use super::connections::Connection;
 use super::respond::{Body, cache_control, is_unchanged};
-use super::route::{below, check_host, method};
+use super::route::{below, check_host};
 use crate::crl::{Crl, CrlNumber, CrlUnavailable, Crls};
+use crate::metrics::RequestMethod;
 
 /// The CRL's name, where CRLs are issued and this path is one's.
 pub(super) fn name<'a>(service: &Service, path: &'a str) -> Option<&'a str> {
@@ -29,20 +30,20 @@ pub(super) async fn respond(
     service: &Service,
     connection: &Connection,
     client: SocketAddr,
-    head: &Parts,
+    request: &Request<Incoming>,
     name: &str,
 ) -> Response<Body> {
     let began = Instant::now();
-    let method = method(&head.method);
+    let method = RequestMethod::from(request.method());
     service.metrics.requested(method);
     connection.serving();
-    let response = if let Err(error) = check_host(head) {
+    let response = if let Err(error) = check_host(request) {
         error.response()
-    } else if matches!(head.method, Method::GET | Method::HEAD) {
-        let query = head.uri.query().unwrap_or_default();
+    } else if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let query = request.uri().query().unwrap_or_default();
         let now = UnixTime::from(SystemTime::now());
         match timeout(service.limits.answer, find(&service.crls, now, name, query)).await {
-            Ok(Ok(crl)) => found(&crl, now, &head.headers),
+            Ok(Ok(crl)) => found(&crl, now, request.headers()),
             Ok(Err(NotFound::Name)) => text(
                 StatusCode::NOT_FOUND,
                 "no CRLs are issued here for this issuer key hash",

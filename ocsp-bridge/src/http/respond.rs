@@ -45,8 +45,12 @@ pub(super) fn ocsp(
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return response;
     };
-    for (name, value) in &lifetime.fields {
-        headers.insert(name, value.clone());
+    // The answer to a POST is not what stands at its target, and no cache gives it again (RFC 9110 §8.8, §9.3.3): there are
+    // no validators, and nothing but the client itself to tell how long it lasts.
+    if reads {
+        for (name, value) in &lifetime.fields {
+            headers.insert(name, value.clone());
+        }
     }
     headers.insert(CACHE_CONTROL, cache_control(lifetime, now));
     response
@@ -208,12 +212,8 @@ mod tests {
 
     #[test]
     fn caches_are_told_all_that_they_need() {
-        let response = ocsp(
-            good(),
-            NOW.plus(Duration::from_secs(13)),
-            false,
-            HeaderMap::new(),
-        );
+        let later = NOW.plus(Duration::from_secs(13));
+        let response = ocsp(good(), later, true, HeaderMap::new());
         assert_eq!(response.status(), 200);
         for (name, value) in [
             ("content-type", "application/ocsp-response"),
@@ -230,6 +230,18 @@ mod tests {
         ] {
             assert_eq!(header(&response, name), value);
         }
+        // No cache has use for the answer to a POST, but the client may go by its lifetime.
+        let posted = ocsp(good(), later, false, HeaderMap::new());
+        let names: Vec<_> = posted.headers().keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["content-type", "cache-control"]);
+        let cache_control = |response| header(response, "cache-control").to_owned();
+        assert_eq!(cache_control(&posted), cache_control(&response));
+        let long = Lifetime::new(NOW, NOW, NOW.plus(Duration::from_secs(3_600)), b"abc");
+        assert!(
+            super::cache_control(&long, NOW)
+                .as_bytes()
+                .starts_with(b"max-age=3600, ")
+        );
         let late = Answer::error(ResponseStatus::TryLater);
         let response = ocsp(late, NOW, true, HeaderMap::new());
         assert_eq!(header(&response, "cache-control"), "no-store");

@@ -1,5 +1,6 @@
 //! From an HTTP request to its response.
 
+use std::convert::Infallible;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,7 +8,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
-use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use ocsp::{ResponseStatus, UnixTime};
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use super::question::{self, PathError};
 use super::respond::{Body, HttpError, ocsp};
 use super::{Service, crl};
 use crate::answer::Answer;
+use crate::metrics::RequestMethod;
 
 /// Answers one request, counts it and logs it.
 ///
@@ -29,33 +30,34 @@ pub(super) async fn respond(
     service: &Service,
     connection: &Connection,
     client: SocketAddr,
-    request: Request<Incoming>,
-) -> Response<Body> {
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
-    let (mut head, body) = request.into_parts();
-    let asked = asked(service, &head);
+    let asked = asked(service, &request);
     if matches!(asked, Err(HttpError::NoSuchPath | HttpError::Method))
-        && let Some(name) = crl::name(service, head.uri.path())
+        && let Some(name) = crl::name(service, request.uri().path())
     {
-        let name = name.to_owned();
-        return Box::pin(crl::respond(service, connection, client, &head, &name)).await;
+        let response = crl::respond(service, connection, client, &request, name);
+        return Ok(Box::pin(response).await);
     }
-    let method = method(&head.method);
+    let method = RequestMethod::from(request.method());
     service.metrics.requested(method);
     let mut whole = began;
     let question = match asked {
         Ok(Asked::Here(question)) => Ok(question),
-        Ok(Asked::InBody) => match Reading::new(body, service.limits.request_octets) {
-            Ok(mut reading) => match reading.at_once(connection).await {
-                Some(read) => read.map(Question::Der),
-                None => {
-                    let read = Box::pin(reading.rest(service.limits.body)).await;
-                    whole = Instant::now();
-                    read.map(Question::Der)
-                }
-            },
-            Err(error) => Err(error),
-        },
+        Ok(Asked::InBody) => {
+            match Reading::new(request.body_mut(), service.limits.request_octets) {
+                Ok(mut reading) => match reading.at_once(connection).await {
+                    Some(read) => read.map(Question::Der),
+                    None => {
+                        let read = Box::pin(reading.rest(service.limits.body)).await;
+                        whole = Instant::now();
+                        read.map(Question::Der)
+                    }
+                },
+                Err(error) => Err(error),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut status = None;
@@ -78,8 +80,8 @@ pub(super) async fn respond(
             let now = Instant::now();
             let took = now.saturating_duration_since(whole);
             service.metrics.answered(answer.status, took);
-            let reads = matches!(head.method, Method::GET | Method::HEAD);
-            let fields = mem::take(&mut head.headers);
+            let reads = matches!(method, RequestMethod::Get | RequestMethod::Head);
+            let fields = mem::take(request.headers_mut());
             (ocsp(answer, told_at, reads, fields), now)
         }
         Err(error) => (error.response(), Instant::now()),
@@ -97,17 +99,7 @@ pub(super) async fn respond(
             took: now.saturating_duration_since(began),
         },
     );
-    response
-}
-
-/// How it is counted and logged.
-pub(super) const fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    }
+    Ok(response)
 }
 
 /// Where an HTTP request has its OCSP request.
@@ -124,10 +116,10 @@ enum Question {
     Malformed,
 }
 
-fn asked(service: &Service, head: &Parts) -> Result<Asked, HttpError> {
-    check_host(head)?;
-    let path = || below(&service.path, head.uri.path()).ok_or(HttpError::NoSuchPath);
-    match head.method {
+fn asked<B>(service: &Service, request: &Request<B>) -> Result<Asked, HttpError> {
+    check_host(request)?;
+    let path = || below(&service.path, request.uri().path()).ok_or(HttpError::NoSuchPath);
+    match *request.method() {
         Method::GET | Method::HEAD => {
             match question::decode(path()?, service.limits.request_octets) {
                 Ok(der) => Ok(Asked::Here(Question::Der(der.into()))),
@@ -140,7 +132,7 @@ fn asked(service: &Service, head: &Parts) -> Result<Asked, HttpError> {
             if !path()?.trim_matches('/').is_empty() {
                 return Err(HttpError::NoSuchPath);
             }
-            check_media_type(&head.headers)?;
+            check_media_type(request.headers())?;
             Ok(Asked::InBody)
         }
         _ => Err(HttpError::Method),
@@ -170,9 +162,9 @@ pub(super) fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 without Host, or any with more than one, is answered with 400.
-pub(super) fn check_host(head: &Parts) -> Result<(), HttpError> {
-    let hosts = head.headers.get_all(HOST).iter().count();
-    let absent_is_well = head.version != Version::HTTP_11;
+pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), HttpError> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let absent_is_well = request.version() != Version::HTTP_11;
     if hosts == 1 || (hosts == 0 && absent_is_well) {
         Ok(())
     } else {

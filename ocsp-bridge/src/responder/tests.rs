@@ -122,6 +122,50 @@ async fn a_change_on_the_ledger_drops_what_was_kept() {
 }
 
 #[tokio::test]
+async fn what_has_left_the_cache_is_not_given_after_a_change() {
+    let capacity = std::num::NonZeroUsize::MIN;
+    let bench = Bench::new(Policy {
+        cache_capacity: capacity,
+        ..Policy::default()
+    });
+    let good = bench.ask(NOW, 1).await;
+    // Its octets are known by now; the other certificate takes its place in the cache.
+    assert_eq!(bench.ask(NOW, 1).await.der, good.der);
+    bench.ask(NOW, 2).await;
+    bench.script.set(1, Finding::new(LookUp::NotRecorded));
+    bench.responder.forget(&hash(1));
+    assert_ne!(bench.ask(NOW, 1).await.der, good.der);
+    assert_eq!(bench.script.asked(), 3);
+}
+
+#[tokio::test]
+async fn only_requests_without_nonce_and_preferences_are_known_by_their_octets() {
+    let bench = Bench::new(Policy {
+        nonce: NoncePolicy::Ignored,
+        ..Policy::default()
+    });
+    let known = |request: &[u8]| bench.responder.settings().known.find(request).is_some();
+    let plain = bench.ca.request(1);
+    let nonce = bench.ca.request_with_nonce(1, &[7; 16]);
+    for request in [&plain, &nonce] {
+        bench.responder.answer(NOW, request).await;
+        let again = bench.responder.answer(NOW, request).await;
+        assert_eq!(again.origin, Origin::Cache);
+    }
+    assert!(known(&plain) && !known(&nonce));
+    // What follows the octets is another request, and as wrong as before.
+    let longer = [&*plain, &[0]].concat();
+    let refused = bench.responder.answer(NOW, &longer).await;
+    assert_eq!(refused.status, ResponseStatus::MalformedRequest);
+    // Another policy or other signers begin anew.
+    let mut signers = Signers::new();
+    signers.add_local(local_signer(&PKCS_ED25519));
+    bench.responder.replace(Policy::default(), signers);
+    assert!(!known(&plain));
+    assert_eq!(bench.ask(NOW, 1).await.origin, Origin::Signed);
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_recorded_meanwhile_is_found() {
     let bench = Bench::new(Policy::default());
     bench.script.set(1, Finding::new(LookUp::NotRecorded));
