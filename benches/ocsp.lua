@@ -1,5 +1,6 @@
 -- For wrk: POSTs the requests of the file OCSP_REQUESTS (DER, one in hexadecimal on each line) in turn. With OCSP_NONCES the
--- last 16 octets of each request, its nonce, are different every time. Prints one JSON object at the end.
+-- last 16 octets of each request, its nonce, are different every time. With OCSP_GET the lines are paths, and are asked for by GET.
+-- Prints one JSON object at the end.
 
 local threads = 0
 
@@ -12,9 +13,13 @@ function init()
   nonces = os.getenv("OCSP_NONCES") ~= nil
   epoch, asked, requests = os.time() % 2 ^ 32, 0, {}
   for line in io.lines(os.getenv("OCSP_REQUESTS")) do
-    local der = line:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
-    local request = wrk.format("POST", "/", { ["Content-Type"] = "application/ocsp-request" }, der)
-    requests[#requests + 1] = nonces and request:sub(1, -17) or request
+    if os.getenv("OCSP_GET") then
+      requests[#requests + 1] = wrk.format("GET", line)
+    else
+      local der = line:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+      local request = wrk.format("POST", "/", { ["Content-Type"] = "application/ocsp-request" }, der)
+      requests[#requests + 1] = nonces and request:sub(1, -17) or request
+    end
   end
 end
 

@@ -1,4 +1,5 @@
 """ocsp-bridge under load, beside a bare hyper server and `openssl ocsp` in the same run."""
+import base64
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 from measure import Lab, cpu_seconds, emit, note, resident
@@ -53,10 +55,13 @@ class Responders(Lab):
         self.submit(node, "ca.pem", "--class", "ca")
         self.submit(node, "devices.pem")
         for name, nonce in (("cached", "-no_nonce"), ("nonces", "-nonce")):
-            with open(self.folder / f"{name}.hex", "w") as file:
+            with open(self.folder / f"{name}.requests", "w") as file:
                 for n in range(DEVICES):
                     self.run("openssl", "ocsp", "-issuer", "ca.pem", "-cert", f"device{n}.pem", nonce, "-reqout", f"{name}.der")
                     file.write((self.folder / f"{name}.der").read_bytes().hex() + "\n")
+        with open(self.folder / "get.requests", "w") as file:
+            for line in (self.folder / "cached.requests").read_text().split():
+                file.write("/" + urllib.parse.quote(base64.b64encode(bytes.fromhex(line)), safe="") + "\n")
         self.run("ocsp-bridge", "init", "--dir", "bridge", "--node", node)
         (self.folder / "bridge.toml").write_text(f"""
 [listen]
@@ -72,7 +77,7 @@ listen = "127.0.0.1:{METRICS}"
         self.bridge = self.start("ocsp-bridge", "run", "--config", "bridge.toml", cores=SERVER)
         self.wait(lambda: self.is_ready())
         # Each once, so that the look-ups on the ledger are over.
-        answers = [self.post(bytes.fromhex(line)) for line in (self.folder / "cached.hex").read_text().split()]
+        answers = [self.post(bytes.fromhex(line)) for line in (self.folder / "cached.requests").read_text().split()]
         self.octets = round(statistics.median(map(len, answers)))
         if min(map(len, answers)) < 100:
             raise SystemExit(f"report: the bridge signs nothing: {min(answers, key=len).hex()}")
@@ -127,9 +132,10 @@ listen = "127.0.0.1:{METRICS}"
 
     def wrk(self, server, port, requests, seconds):
         """Requests a second, microseconds of the server's CPU for each."""
-        env = {"OCSP_REQUESTS": f"{requests}.hex"}
-        if requests == "nonces":
-            env["OCSP_NONCES"] = "1"
+        env = {"OCSP_REQUESTS": f"{requests}.requests"}
+        more = {"nonces": "OCSP_NONCES", "get": "OCSP_GET"}.get(requests)
+        if more:
+            env[more] = "1"
         before = cpu_seconds(server)
         out = self.client(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "ocsp.lua"), f"http://127.0.0.1:{port}/"], env)
         spent = cpu_seconds(server) - before
@@ -141,7 +147,7 @@ listen = "127.0.0.1:{METRICS}"
     def closing(self, server, port, count):
         """Microseconds of the server's CPU for each request, every one on a connection of its own."""
         before = cpu_seconds(server)
-        out = self.client([self.program("ocsp-load"), "closing", "--address", f"127.0.0.1:{port}", "--requests", "cached.hex", "--count", str(count)])
+        out = self.client([self.program("ocsp-load"), "closing", "--address", f"127.0.0.1:{port}", "--requests", "cached.requests", "--count", str(count)])
         spent = cpu_seconds(server) - before
         if json.loads(out)["not_signed"]:
             raise SystemExit(f"report: not every answer was signed: {out}")
@@ -156,8 +162,13 @@ listen = "127.0.0.1:{METRICS}"
         return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count * 1e6
 
     def open_loop(self, rate, seconds, *more):
-        return json.loads(self.client([self.program("ocsp-load"), "open-loop", "--address", f"127.0.0.1:{BRIDGE}", "--requests", "cached.hex",
+        return json.loads(self.client([self.program("ocsp-load"), "open-loop", "--address", f"127.0.0.1:{BRIDGE}", "--requests", "cached.requests",
                                        "--rate", str(rate), "--seconds", str(seconds), *more]))
+
+
+def spread(ratios):
+    """Of ratios that are in order."""
+    return f"ratio of the rounds {ratios[0]:.2f} to {ratios[-1]:.2f}, median {statistics.median(ratios):.2f}"
 
 
 def listens(port):
@@ -175,7 +186,7 @@ def lacks(*tools):
 
 
 def ocsp(quick):
-    """ocsp.cached.cpu_us, ocsp.nonce.cpu_us, ocsp.vs_openssl, ocsp.vs_openssl_closing, ocsp.cached.per_s, ocsp.half_load.p99_ms"""
+    """ocsp.cached.cpu_us, ocsp.get.cpu_us, ocsp.nonce.cpu_us, ocsp.vs_openssl, ocsp.vs_openssl_closing, ocsp.cached.per_s, ocsp.get.per_s, ocsp.half_load.p99_ms"""
     if lacks("wrk", "openssl"):
         return
     rounds, seconds, count = (1, 1, 500) if quick else (7, 3, 6000)
@@ -192,11 +203,14 @@ def ocsp(quick):
             _, per_s, cpu = lab.wrk(bare, BARE, "cached", seconds)
             take("bare.per_s", per_s), take("bare.cpu", cpu)
             take("reading.cpu", lab.wrk(reading, READING, "cached", seconds)[2])
-            signed, cached = lab.counter("signatures_total"), lab.counter("cached_answers_total")
-            requests, per_s, cpu = lab.wrk(lab.bridge, BRIDGE, "cached", seconds)
-            take("cached.per_s", per_s), take("cached.cpu", cpu)
-            if lab.counter("cached_answers_total") - cached < 0.99 * requests or lab.counter("signatures_total") - signed > 4 * DEVICES:
-                raise SystemExit("report: the bridge did not answer from its cache")
+            _, per_s, cpu = lab.wrk(bare, BARE, "get", seconds)
+            take("bare_get.per_s", per_s), take("bare_get.cpu", cpu)
+            for name in ("cached", "get"):
+                signed, cached = lab.counter("signatures_total"), lab.counter("cached_answers_total")
+                requests, per_s, cpu = lab.wrk(lab.bridge, BRIDGE, name, seconds)
+                take(f"{name}.per_s", per_s), take(f"{name}.cpu", cpu)
+                if lab.counter("cached_answers_total") - cached < 0.99 * requests or lab.counter("signatures_total") - signed > 4 * DEVICES:
+                    raise SystemExit("report: the bridge did not answer from its cache")
             signed = lab.counter("signatures_total")
             requests, per_s, cpu = lab.wrk(lab.bridge, BRIDGE, "nonces", seconds)
             take("nonce.per_s", per_s), take("nonce.cpu", cpu)
@@ -206,12 +220,14 @@ def ocsp(quick):
             take("openssl.cpu", lab.closing(peer, OPENSSL, count))
             take("closing.cpu", lab.closing(lab.bridge, BRIDGE, count))
         mid = {name: statistics.median(values) for name, values in seen.items()}
-        ratios = sorted(round(a / b, 2) for a, b in zip(seen["cached.per_s"], seen["bare.per_s"]))
+        of_bare = {name: sorted(a / b for a, b in zip(seen[f"{name}.per_s"], seen[f"{floor}.per_s"]))
+                   for name, floor in (("cached", "bare"), ("get", "bare_get"))}
         conditions = (f"median of {rounds} rounds of {seconds} s in turn, POST, {CONNECTIONS} connections kept alive by wrk, {DEVICES} certificates in turn, answers of "
                       f"{lab.octets} octets, P-256; servers on core {min(SERVER)}{'' if len(SERVER) == 1 else f' to {max(SERVER)}'}, the client on the others")
         emit("ocsp.cached.cpu_us", round(mid["cached.cpu"], 2), "us",
              f"{conditions}; floor: a bare hyper server that looks at nothing and answers with a body of the same length (it takes {mid['reading.cpu']:.2f} us "
              f"when it reads the request's body)", floor=mid["bare.cpu"])
+        emit("ocsp.get.cpu_us", round(mid["get.cpu"], 2), "us", f"with the header fields for caches; {conditions.replace('POST', 'GET')}", floor=mid["bare_get.cpu"])
         emit("ocsp.nonce.cpu_us", round(mid["nonce.cpu"], 2), "us",
              f"{conditions}; a nonce of {NONCE} octets, each its own; floor: ring's P-256 signature ({mid['signature.cpu']:.1f} us) and bare hyper",
              floor=mid["signature.cpu"] + mid["bare.cpu"])
@@ -222,7 +238,8 @@ def ocsp(quick):
              f"the same with a connection for each request on both sides, 4 clients at a time ({mid['closing.cpu']:.1f} us); {conditions}",
              peer=f"openssl ocsp, {mid['openssl.cpu']:.0f} us")
         emit("ocsp.cached.per_s", round(mid["cached.per_s"]), "1/s",
-             f"{conditions}; with nonces {mid['nonce.per_s']:.0f} /s; floor: bare hyper, ratio of the rounds {ratios[0]} to {ratios[-1]}", floor=mid["bare.per_s"])
+             f"{conditions}; with nonces {mid['nonce.per_s']:.0f} /s; floor: bare hyper, {spread(of_bare['cached'])}", floor=mid["bare.per_s"])
+        emit("ocsp.get.per_s", round(mid["get.per_s"]), "1/s", f"{conditions.replace('POST', 'GET')}; floor: bare hyper, {spread(of_bare['get'])}", floor=mid["bare_get.per_s"])
         rate = mid["cached.per_s"] / 2
         note(f"open loop at {rate:.0f} requests a second")
         runs = sorted((lab.open_loop(rate, seconds, "--spin") for _ in range(rounds)), key=lambda run: run["p99_us"])
@@ -252,7 +269,7 @@ def ocsp_slow(quick):
     with Responders() as lab:
         def slow(kind, time_s):
             more = ["--kind", kind] if kind else []
-            return lab.start("ocsp-load", "slow", "--address", f"127.0.0.1:{BRIDGE}", "--requests", "cached.hex", "--connections", str(connections),
+            return lab.start("ocsp-load", "slow", "--address", f"127.0.0.1:{BRIDGE}", "--requests", "cached.requests", "--connections", str(connections),
                              "--seconds", str(time_s), *more, cores=CLIENT)
 
         def held(least):
