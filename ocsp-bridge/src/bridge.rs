@@ -1,5 +1,7 @@
 //! The whole bridge: ledger client, responder and HTTP servers, started and stopped together.
 
+mod upkeep;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ledger_client::{Change, Client, ClientConfig, HttpSource, Source as LedgerNode, TokioClock};
+use ledger_client::{Client, ClientConfig, HttpSource, Source as LedgerNode, TokioClock};
 use ocsp::UnixTime;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
 use crate::crl::{self, CrlLoadError, Crls};
-use crate::http::{self, Readiness, Service, Tls, TlsError, TlsIdentity};
+use crate::http::{self, Service, Tls, TlsError, TlsIdentity};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
@@ -79,8 +81,8 @@ impl Bridge {
         ));
         // There is only this one; a second would not be shown, and that is all.
         let _shown = cell.set(Arc::downgrade(&responder));
-        show_expiry(&metrics, &responder);
-        show_tls_expiry(&metrics, identity.as_ref());
+        upkeep::show_expiry(&metrics, &responder);
+        upkeep::show_tls_expiry(&metrics, identity.as_ref());
         let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
         let service = Service::new(
             &config.listen.path,
@@ -110,19 +112,12 @@ impl Bridge {
         let addresses = listeners.iter().map(|(_, address, _)| *address).collect();
         let metrics_address = operations.as_ref().map(|(_, address)| *address);
 
-        let changes = client.subscribe();
-        let (follower, told) = (Arc::clone(&source), Arc::clone(&responder));
-        let crls_told = Arc::clone(&crls);
-        tasks.spawn(async move {
-            let tell = |change| match change {
-                Change::Resynchronise => told.forget_all(),
-                Change::Status { hash, height, .. } => {
-                    told.forget(&hash);
-                    crls_told.changed(height);
-                }
-            };
-            follower.follow(changes, tell).await;
-        });
+        tasks.spawn(upkeep::follow_changes(
+            Arc::clone(&source),
+            client.subscribe(),
+            Arc::clone(&responder),
+            Arc::clone(&crls),
+        ));
         for (listener, address, tls) in listeners {
             let over = if tls.is_some() { "HTTPS" } else { "HTTP" };
             tracing::info!(%address, "OCSP over {over} listening");
@@ -135,7 +130,7 @@ impl Bridge {
         }
         if let Some((listener, address)) = operations {
             tracing::info!(%address, "metrics, health and readiness listening");
-            let readiness = readiness(&source, &responder, &crls, &stopping);
+            let readiness = upkeep::readiness(&source, &responder, &crls, &stopping);
             let shown = Arc::clone(&metrics);
             tasks.spawn(http::serve_operations(
                 listener,
@@ -144,12 +139,12 @@ impl Bridge {
                 until(stopped.clone()),
             ));
         }
-        tasks.spawn(watch_stream(
+        tasks.spawn(upkeep::watch_stream(
             Arc::clone(&source),
             Arc::clone(&responder),
             stopped.clone(),
         ));
-        tasks.spawn(check_keys(Arc::clone(&responder), stopped.clone()));
+        tasks.spawn(upkeep::check_keys(Arc::clone(&responder), stopped.clone()));
         let nodes =
             Arc::new(crl::Nodes::new(&config.ledger.index.nodes).map_err(StartError::Ledger)?);
         for issuer in crls.iter() {
@@ -162,7 +157,7 @@ impl Bridge {
                 }
             });
         }
-        tasks.spawn(watch_expiry(Arc::clone(&responder), stopped));
+        tasks.spawn(upkeep::watch_expiry(Arc::clone(&responder), stopped));
         Ok(Self {
             addresses,
             metrics_address,
@@ -209,14 +204,14 @@ impl Bridge {
         self.service.log_access(config.access);
         // Listeners, ledger and limits go on as they were: a later reload compares with those.
         if let (Some(tls), Some(identity)) = (&self.tls, identity) {
-            show_tls_expiry(&self.metrics, Some(&identity));
+            upkeep::show_tls_expiry(&self.metrics, Some(&identity));
             tls.replace(identity);
         }
         running.policy = config.policy;
         running.signer = config.signer;
         running.delegates = config.delegates;
         running.access = config.access;
-        show_expiry(&self.metrics, &self.responder);
+        upkeep::show_expiry(&self.metrics, &self.responder);
         self.metrics.reloads.inc();
         tracing::info!("signers and policy reloaded");
         Ok(())
@@ -405,121 +400,6 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _stopped = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn readiness(
-    source: &Arc<LedgerSource>,
-    responder: &Arc<Responder>,
-    crls: &Arc<Crls>,
-    stopping: &Arc<AtomicBool>,
-) -> Readiness {
-    let (source, responder, crls, stopping) = (
-        Arc::clone(source),
-        Arc::clone(responder),
-        Arc::clone(crls),
-        Arc::clone(stopping),
-    );
-    Arc::new(move || {
-        let mut problems = Vec::new();
-        if stopping.load(Ordering::Relaxed) {
-            problems.push("the bridge is stopping".to_owned());
-        }
-        if !source.is_reachable() {
-            problems
-                .push("the ledger is out of reach: no node's stream of events is up".to_owned());
-        }
-        let signers = responder.signer_problems(wall_clock());
-        problems.extend(signers.iter().map(ToString::to_string));
-        problems.extend(crls.problems(wall_clock()));
-        problems
-    })
-}
-
-fn show_expiry(metrics: &Metrics, responder: &Responder) {
-    let not_after = responder.first_expiry().map_or(0, |time| time.0);
-    metrics
-        .signer_not_after
-        .set(i64::try_from(not_after).unwrap_or(i64::MAX));
-}
-
-/// Tells the responder whether the ledger's changes reach it.
-async fn watch_stream(
-    source: Arc<LedgerSource>,
-    responder: Arc<Responder>,
-    stopped: watch::Receiver<bool>,
-) {
-    let mut ticks = interval(STREAM_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stopped = until(stopped);
-    tokio::pin!(stopped);
-    loop {
-        tokio::select! {
-            () = stopped.as_mut() => return,
-            _ = ticks.tick() => responder.set_followed(source.is_reachable()),
-        }
-    }
-}
-
-/// Tries the keys that are kept elsewhere, again and again.
-async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
-    let mut ticks = interval(KEY_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stopped = until(stopped);
-    tokio::pin!(stopped);
-    loop {
-        tokio::select! {
-            () = stopped.as_mut() => return,
-            () = async {
-                ticks.tick().await;
-                responder.check_remote_keys().await;
-            } => {}
-        }
-    }
-}
-
-fn show_tls_expiry(metrics: &Metrics, identity: Option<&TlsIdentity>) {
-    let not_after = identity.map_or(0, |identity| identity.not_after().0);
-    metrics
-        .tls_not_after
-        .set(i64::try_from(not_after).unwrap_or(i64::MAX));
-}
-
-/// Says in the log, now and each day, that a signer comes to its end; each minute once it has.
-async fn watch_expiry(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
-    let mut ticks = interval(EXPIRY_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = None;
-    let stopped = until(stopped);
-    tokio::pin!(stopped);
-    loop {
-        tokio::select! {
-            () = stopped.as_mut() => return,
-            _ = ticks.tick() => {}
-        }
-        let now = wall_clock();
-        let Some(not_after) = responder.first_expiry() else {
-            continue;
-        };
-        if now > not_after {
-            tracing::error!(
-                not_after = not_after.0,
-                "a signer certificate has expired, nothing is signed with it: renew it and send SIGHUP"
-            );
-        } else if is_due(now, not_after, warned) {
-            warned = Some(now);
-            tracing::warn!(
-                not_after = not_after.0,
-                days = now.until(not_after).as_secs() / 86_400,
-                "a signer certificate expires soon: renew it and send SIGHUP"
-            );
-        }
-    }
-}
-
-/// Whether to warn of a signer's end.
-fn is_due(now: UnixTime, not_after: UnixTime, warned: Option<UnixTime>) -> bool {
-    now.until(not_after) < EXPIRY_WARNING
-        && warned.is_none_or(|warned| warned.until(now) >= EXPIRY_WARNING_PAUSE)
-}
-
 fn wall_clock() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
@@ -574,37 +454,3 @@ pub enum StartError {
 
 /// How long all keys and certificates may take to be read.
 const LOAD_TIME: Duration = Duration::from_secs(30);
-
-/// From then on the log warns of a signer's end.
-const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
-
-/// How often it warns.
-const EXPIRY_WARNING_PAUSE: Duration = Duration::from_secs(86_400);
-
-/// How often the stream of the ledger's changes is looked at.
-const STREAM_TICK: Duration = Duration::from_millis(500);
-
-/// How often keys that are kept elsewhere are tried.
-const KEY_TICK: Duration = Duration::from_secs(5);
-
-/// How often the clock is looked at for that.
-const EXPIRY_TICK: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_signer_is_told_each_day_of_its_last_fortnight() {
-        let day = 86_400;
-        let end = UnixTime(100 * day);
-        assert!(!is_due(UnixTime(80 * day), end, None));
-        assert!(is_due(UnixTime(90 * day), end, None));
-        assert!(!is_due(
-            UnixTime(90 * day + 60),
-            end,
-            Some(UnixTime(90 * day))
-        ));
-        assert!(is_due(UnixTime(91 * day), end, Some(UnixTime(90 * day))));
-    }
-}
