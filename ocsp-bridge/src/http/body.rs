@@ -49,20 +49,19 @@ impl<'a> Reading<'a> {
         connection: &Connection,
     ) -> Option<Result<Bytes, HttpError>> {
         let read = connection.quietly(|| Pin::new(&mut *self.body).poll_frame(cx));
+        let mut refused = None;
         if let Poll::Ready(frame) = read {
             let Some(frame) = frame else {
                 return Some(Ok(Bytes::new()));
             };
-            if let Err(error) = self.take(frame) {
-                return Some(Err(error));
-            }
-            if self.body.is_end_stream() {
+            refused = self.take(frame).err().map(Err);
+            if refused.is_none() && self.body.is_end_stream() {
                 return Some(Ok(std::mem::take(&mut self.first)));
             }
         }
-        // More is to be read, and whoever reads it was not woken.
+        // There is more, and whoever reads it, or ends the connection since nobody wants it, was not woken.
         cx.waker().wake_by_ref();
-        None
+        refused
     }
 
     /// The rest of it, in this time.

@@ -1,6 +1,7 @@
 //! The HTTP side and the whole bridge, over loopback.
 
 mod bad_input;
+mod bodies;
 mod bridge;
 mod crl;
 mod expiry;
