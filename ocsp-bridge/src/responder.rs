@@ -203,6 +203,7 @@ impl Responder {
             && settings.cache.may_be_given(now, &entry)
             && let Some(signed) = entry.signed.get()
         {
+            entry.note_use();
             let answer = Answer::successful(signed.clone(), Origin::Cache);
             self.count_statuses(&answer, std::slice::from_ref(&entry));
             return Prepared::Answer(answer);
@@ -518,6 +519,8 @@ fn admit<'a>(policy: &Policy, octets: &'a [u8]) -> Result<Request<'a>, RequestEr
 
 #[cfg(test)]
 mod concurrency;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]

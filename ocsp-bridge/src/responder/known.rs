@@ -1,7 +1,7 @@
 //! Requests whose answers are in the cache, by their very octets: most come again and again, and need not be read again.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lru::LruCache;
 
@@ -9,13 +9,14 @@ use crate::cache::Entry;
 
 /// A bounded table, sharded by the octets, least recently asked out first.
 ///
-/// It only leads to entries faster: whether one may be given again is the [cache](crate::cache::Cache)'s to say, each time.
+/// It only leads to entries faster: whether one may be given again is the [cache](crate::cache::Cache)'s to say, each time,
+/// and what the cache lets go is kept by nobody.
 /// Whoever makes octets that collide drives others out of it, and has them read again, no more.
 pub(super) struct Known {
     shards: Box<[Mutex<Shard>]>,
 }
 
-type Shard = LruCache<Box<[u8]>, Arc<Entry>>;
+type Shard = LruCache<Box<[u8]>, Weak<Entry>>;
 
 impl Known {
     pub(super) fn new(capacity: NonZeroUsize) -> Self {
@@ -32,14 +33,14 @@ impl Known {
             return None;
         }
         let mut shard = self.shard(request);
-        shard.get(request).map(Arc::clone)
+        shard.get(request)?.upgrade()
     }
 
     /// Requests with these octets are answered from this entry alone.
     pub(super) fn insert(&self, request: &[u8], entry: &Arc<Entry>) {
         if request.len() <= MAX_OCTETS {
             let mut shard = self.shard(request);
-            shard.put(request.into(), Arc::clone(entry));
+            shard.put(request.into(), Arc::downgrade(entry));
         }
     }
 

@@ -129,13 +129,50 @@ async fn what_has_left_the_cache_is_not_given_after_a_change() {
         ..Policy::default()
     });
     let good = bench.ask(NOW, 1).await;
-    // Its octets are known by now; the other certificate takes its place in the cache.
+    // Its octets are known by now, and somebody still has it; the other certificate takes its place in the cache.
     assert_eq!(bench.ask(NOW, 1).await.der, good.der);
+    let known = bench.responder.settings().known.find(&bench.ca.request(1));
+    assert!(known.is_some());
     bench.ask(NOW, 2).await;
     bench.script.set(1, Finding::new(LookUp::NotRecorded));
     bench.responder.forget(&hash(1));
     assert_ne!(bench.ask(NOW, 1).await.der, good.der);
     assert_eq!(bench.script.asked(), 3);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_all_the_time_stays_however_many_others_are_asked_for_once() {
+    let bench = Bench::new(Policy {
+        cache_capacity: std::num::NonZeroUsize::new(4).unwrap(),
+        ..Policy::default()
+    });
+    let first = bench.ask(NOW, 1).await;
+    for other in 2..20 {
+        assert_eq!(bench.ask(NOW, 1).await.der, first.der, "after {other}");
+        bench.ask(NOW, other).await;
+    }
+    assert_eq!(bench.script.asked(), 19);
+    // What is asked for no more goes.
+    for other in 20..30 {
+        bench.ask(NOW, other).await;
+    }
+    assert_ne!(bench.ask(NOW, 1).await.origin, Origin::Cache);
+}
+
+#[tokio::test]
+async fn what_has_left_the_cache_is_kept_nowhere_else() {
+    let bench = Bench::new(Policy {
+        cache_capacity: std::num::NonZeroUsize::new(2).unwrap(),
+        ..Policy::default()
+    });
+    let request = bench.ca.request(1);
+    for _ in 0..2 {
+        bench.ask(NOW, 1).await;
+    }
+    let known = || bench.responder.settings().known.find(&request);
+    let entry = Arc::downgrade(&known().unwrap());
+    bench.responder.forget_all();
+    assert!(known().is_none() && entry.upgrade().is_none());
 }
 
 #[tokio::test]
