@@ -1,38 +1,6 @@
 # henb-sim as the device against strongSwan as the gateway: established, ping through ESP
 self_signed segw; self_signed henb1
-strongswan_files segw segw henb1
-cat >segw/swanctl/swanctl.conf <<'CONF'
-connections {
-  segw {
-    version = 2
-    local_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    pools = inner
-    local {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    remote {
-      auth = pubkey
-      certs = henb1.pem
-      id = henb1.lab.test
-    }
-    children {
-      core {
-        local_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-}
-pools {
-  inner {
-    addrs = 10.88.0.0/24
-  }
-}
-CONF
-charon_start segw "$SEGW"
+strongswan_segw henb1
 in_henb henb-sim connect --gateway 192.0.2.1 --id henb1.lab.test --certificate henb1.pem --key henb1.key \
   --gateway-id segw.lab.test --gateway-certificate segw.pem --remote-ts 10.99.0.0/24 \
   --ping 10.99.0.1 --count 3 --json | tee result.json

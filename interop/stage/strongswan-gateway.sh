@@ -15,37 +15,7 @@ gateway_files() {
   sed -i -e 's/ x509 openssl pubkey/ x509 openssl revocation constraints pubkey/' -e 's/ curve25519 vici/ curve25519 curl vici/' \
     -e 's/^  plugins {/  plugins {\n    revocation {\n      enable_ocsp = yes\n      enable_crl = no\n      timeout = 3s\n    }/' segw/strongswan.conf
   ocsp-bridge strongswan-config --config bridge/bridge.toml "${cas[@]}" "${urls[@]}" >segw/printed.conf || fail "strongswan-config"
-  cat - segw/printed.conf >segw/swanctl/swanctl.conf <<CONF
-connections {
-  segw {
-    version = 2
-    local_addrs = 192.0.2.1
-    proposals = aes128gcm16-prfsha256-x25519
-    pools = inner
-    local {
-      auth = pubkey
-      certs = segw.pem
-      id = segw.lab.test
-    }
-    remote {
-      auth = pubkey
-      cacerts = $(printf '%s.pem\n' "$@" | paste -sd,)
-      revocation = strict
-    }
-    children {
-      core {
-        local_ts = 10.99.0.0/24
-        esp_proposals = aes128gcm16
-      }
-    }
-  }
-}
-pools {
-  inner {
-    addrs = 10.88.0.0/24
-  }
-}
-CONF
+  gateway_connection "cacerts = $(printf '%s.pem\n' "$@" | paste -sd,)" 'revocation = strict' | cat - segw/printed.conf >segw/swanctl/swanctl.conf
 }
 # gateway_revocation strict|ifuri|relaxed: changes the running gateway.
 gateway_revocation() {

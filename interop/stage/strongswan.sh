@@ -82,6 +82,45 @@ strongswan_henb() {
   { echo 'connections {'; henb_connection c core "$1" "$1.lab.test"; echo '}'; } >henb/swanctl/swanctl.conf
   charon_start henb "$HENB"
 }
+# gateway_connection LINE...: what a gateway has in swanctl.conf; the lines say by what it knows its devices.
+gateway_connection() {
+  cat <<CONF
+connections {
+  segw {
+    version = 2
+    local_addrs = 192.0.2.1
+    proposals = aes128gcm16-prfsha256-x25519
+    pools = inner
+    local {
+      auth = pubkey
+      certs = segw.pem
+      id = segw.lab.test
+    }
+    remote {
+      auth = pubkey
+$(printf '      %s\n' "$@")
+    }
+    children {
+      core {
+        local_ts = 10.99.0.0/24
+        esp_proposals = aes128gcm16
+      }
+    }
+  }
+}
+pools {
+  inner {
+    addrs = 10.88.0.0/24
+  }
+}
+CONF
+}
+# strongswan_segw NAME: strongSwan as the gateway of the HeNB "NAME", whose certificate it has, started.
+strongswan_segw() {
+  strongswan_files segw segw "$1"
+  gateway_connection "certs = $1.pem" "id = $1.lab.test" >segw/swanctl/swanctl.conf
+  charon_start segw "$SEGW"
+}
 initiate() { vici henb --initiate --ike c --child core --timeout 20; }
 virtual_ip() { sed -nE 's/.*installing new virtual IP ([0-9.]+).*/\1/p' henb/charon.log | tail -n 1; }
 ping_core() { in_henb ping -c 3 -i 0.2 -W 2 10.99.0.1; }
