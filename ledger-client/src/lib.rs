@@ -138,6 +138,7 @@ mod clock;
 mod config;
 mod events;
 mod follower;
+pub mod http;
 mod inquiry;
 mod keying;
 mod knowledge;

@@ -145,8 +145,7 @@ impl Bridge {
             stopped.clone(),
         ));
         tasks.spawn(upkeep::check_keys(Arc::clone(&responder), stopped.clone()));
-        let nodes =
-            Arc::new(crl::Nodes::new(&config.ledger.index.nodes).map_err(StartError::Ledger)?);
+        let nodes = Arc::new(crl::nodes(&config.ledger.index.nodes).map_err(StartError::Ledger)?);
         for issuer in crls.iter() {
             let (issuer, nodes) = (Arc::clone(issuer), Arc::clone(&nodes));
             let (patience, stopped) = (config.ledger.index.ttl, stopped.clone());

@@ -53,7 +53,7 @@ pub use self::signer::{CrlSigner, CrlSignerError};
 
 pub(crate) use self::follow::follow;
 pub(crate) use self::metrics::CrlCollector;
-pub(crate) use self::nodes::Nodes;
+pub(crate) use self::nodes::nodes;
 
 /// What the CRLs of one issuer are like.
 #[derive(Clone, Debug, Eq, PartialEq)]

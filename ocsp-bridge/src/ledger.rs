@@ -80,7 +80,7 @@ impl LedgerSource {
             client,
             resolved: Resolved::new(config.capacity, config.ttl, config.negative_ttl),
             room: Semaphore::new(config.look_ups.clamp(1, Semaphore::MAX_PERMITS)),
-            index: Index::new(config.nodes, config.deadline, config.hedge_after)?,
+            index: Index::new(&config.nodes, config.deadline, config.hedge_after)?,
             metrics,
             answers: AtomicBool::new(true),
         })
@@ -126,7 +126,7 @@ impl LedgerSource {
                 Some((hash, height, certificate)) = fetching.next() => {
                     let slots = certificate.as_ref().map(|der| Slot::all_of(der));
                     let Ok(Some(slots)) = slots else {
-                        tracing::debug!(%hash, error = ?certificate.err(), "a certificate that was recorded cannot be read");
+                        tracing::debug!(%hash, error = certificate.err().map(tracing::field::display), "a certificate that was recorded cannot be read");
                         recorded.missed = true;
                         continue;
                     };

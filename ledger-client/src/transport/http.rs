@@ -2,25 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{
-    Request, Response, StatusCode, Uri,
-    body::{Body as _, Incoming},
-    header::{ACCEPT, HeaderValue},
-};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http_body_util::BodyExt as _;
+use hyper::{Response, StatusCode, body::Incoming};
 use ledger::{CertificateHash, Height, StatusAnswer, StatusEvent};
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::lines::Lines;
 use crate::{
     config::ConfigError,
+    http::{HttpClient, HttpError, HttpLimits, base_of, read, with_causes},
     source::{BoxFuture, EventStream, Source, SourceError, StreamItem},
 };
 
@@ -29,15 +20,6 @@ const MAX_BODY: usize = 16 * 1024;
 
 /// The longest line of the event stream, in octets; honest ones have some 250.
 const MAX_LINE: usize = 4 * 1024;
-
-/// The most octets of a response that are buffered at one time.
-const MAX_BUFFER: usize = 64 * 1024;
-
-/// The most idle connections kept to one node.
-const MAX_IDLE: usize = 64;
-
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// The longest piece of an error text that is kept for the log, in characters.
 const MAX_ERROR_TEXT: usize = 200;
@@ -64,8 +46,7 @@ impl Default for HttpTimeouts {
 /// A [`Source`] that asks a ledger node over HTTP/1.1, with connections kept alive.
 pub struct HttpSource {
     base: String,
-    http: Client<HttpConnector, Empty<Bytes>>,
-    timeouts: HttpTimeouts,
+    http: HttpClient,
 }
 
 impl HttpSource {
@@ -84,23 +65,14 @@ impl HttpSource {
     ///
     /// As [`new`](Self::new).
     pub fn with_timeouts(url: &str, timeouts: HttpTimeouts) -> Result<Self, ConfigError> {
-        let base = base_of(url).map_err(|expected| ConfigError::Url {
-            url: url.to_owned(),
-            expected,
-        })?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(timeouts.connect));
-        connector.set_nodelay(true);
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .http1_max_buf_size(MAX_BUFFER)
-            .build(connector);
+        let HttpTimeouts { connect, response } = timeouts;
         Ok(Self {
-            base,
-            http,
-            timeouts,
+            base: base_of(url)?,
+            http: HttpClient::new(HttpLimits {
+                connect,
+                answer: response,
+                ..HttpLimits::default()
+            }),
         })
     }
 
@@ -109,33 +81,19 @@ impl HttpSource {
         path: &str,
         accept: &'static str,
     ) -> Result<Response<Incoming>, SourceError> {
-        let malformed = |detail: String| SourceError::Malformed {
-            what: "request",
-            detail,
-        };
-        let uri: Uri = format!("{}{path}", self.base)
-            .parse()
-            .map_err(|error| malformed(format!("{error}")))?;
-        let request = Request::get(uri)
-            .header(ACCEPT, HeaderValue::from_static(accept))
-            .body(Empty::new())
-            .map_err(|error| malformed(error.to_string()))?;
-        self.http
-            .request(request)
-            .await
-            .map_err(|error| SourceError::Connect {
-                detail: chain_of(&error),
-            })
+        let url = format!("{}{path}", self.base);
+        let response = self.http.open_get(&url, accept).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response).await);
+        }
+        Ok(response)
     }
 
     async fn ask(&self, hash: CertificateHash) -> Result<StatusAnswer, SourceError> {
         let response = self
             .get(&format!("/v1/status/{hash}"), "application/json")
             .await?;
-        if response.status() != StatusCode::OK {
-            return Err(refusal(response).await);
-        }
-        let body = read_bounded(response.into_body(), "status answer").await?;
+        let body = read(response.into_body(), MAX_BODY).await?;
         serde_json::from_slice(&body).map_err(|error| SourceError::Malformed {
             what: "status answer",
             detail: error.to_string(),
@@ -145,9 +103,6 @@ impl HttpSource {
     async fn follow(&self, from: Height) -> Result<EventStream, SourceError> {
         let path = format!("/v1/events?from={}&follow=true", from.0);
         let response = self.get(&path, "application/x-ndjson").await?;
-        if response.status() != StatusCode::OK {
-            return Err(refusal(response).await);
-        }
         let reader = Reader {
             body: response.into_body(),
             lines: Lines::new(MAX_LINE),
@@ -161,23 +116,13 @@ impl HttpSource {
         });
         Ok(Box::pin(items))
     }
-
-    async fn in_time<T>(
-        &self,
-        answer: impl Future<Output = Result<T, SourceError>> + Send,
-    ) -> Result<T, SourceError> {
-        let after = self.timeouts.response;
-        timeout(after, answer)
-            .await
-            .unwrap_or(Err(SourceError::Timeout { after }))
-    }
 }
 
 impl fmt::Debug for HttpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSource")
             .field("base", &self.base)
-            .field("timeouts", &self.timeouts)
+            .field("limits", self.http.limits())
             .finish_non_exhaustive()
     }
 }
@@ -188,11 +133,11 @@ impl Source for HttpSource {
     }
 
     fn status(&self, hash: CertificateHash) -> BoxFuture<'_, Result<StatusAnswer, SourceError>> {
-        Box::pin(self.in_time(self.ask(hash)))
+        Box::pin(self.http.in_time(self.ask(hash)))
     }
 
     fn events(&self, from: Height) -> BoxFuture<'_, Result<EventStream, SourceError>> {
-        Box::pin(self.in_time(self.follow(from)))
+        Box::pin(self.http.in_time(self.follow(from)))
     }
 }
 
@@ -225,7 +170,7 @@ impl Reader {
             match self.body.frame().await {
                 None if self.lines.is_mid_line() => return cut("it ended within a line"),
                 None => return cut("it ended"),
-                Some(Err(error)) => return cut(&chain_of(&error)),
+                Some(Err(error)) => return cut(&with_causes(&error)),
                 Some(Ok(frame)) => {
                     if let Some(chunk) = frame.data_ref() {
                         self.lines.push(chunk);
@@ -266,7 +211,7 @@ async fn refusal(response: Response<Incoming>) -> SourceError {
     }
 
     let status = response.status();
-    let body = read_bounded(response.into_body(), "error answer")
+    let body = read(response.into_body(), MAX_BODY)
         .await
         .unwrap_or_default();
     let error = match serde_json::from_slice::<ErrorBody>(&body) {
@@ -293,59 +238,25 @@ async fn refusal(response: Response<Incoming>) -> SourceError {
     }
 }
 
-async fn read_bounded(mut body: Incoming, what: &'static str) -> Result<Vec<u8>, SourceError> {
-    let too_large = SourceError::TooLarge {
-        what,
-        limit: MAX_BODY,
-    };
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large);
-    }
-    let mut octets = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| SourceError::Connect {
-            detail: chain_of(&error),
-        })?;
-        if let Some(chunk) = frame.data_ref() {
-            if octets.len() + chunk.len() > MAX_BODY {
-                return Err(too_large);
-            }
-            octets.extend_from_slice(chunk);
+impl From<HttpError> for SourceError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Connect { detail } | HttpError::Cut { detail } => Self::Connect { detail },
+            HttpError::Request { detail } => Self::Malformed {
+                what: "request",
+                detail,
+            },
+            HttpError::Status { status } => Self::Refused {
+                status,
+                error: String::new(),
+            },
+            HttpError::Timeout { after } => Self::Timeout { after },
+            HttpError::TooLarge { limit } => Self::TooLarge {
+                what: "status answer",
+                limit,
+            },
         }
     }
-    Ok(octets)
-}
-
-/// The URL without its last slash, or what should have been.
-fn base_of(url: &str) -> Result<String, &'static str> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|_| "expected an absolute URL such as http://host:8080")?;
-    if uri.scheme_str() != Some("http") {
-        return Err("expected the scheme http");
-    }
-    let Some(authority) = uri.authority() else {
-        return Err("expected a host");
-    };
-    if authority.host().is_empty() || authority.as_str().contains('@') {
-        return Err("expected a host, without user or password");
-    }
-    if uri.query().is_some() {
-        return Err("expected no query");
-    }
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
-/// An error with its causes, which hyper keeps out of its own text.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use crate::support::{REVOKED, answer, event, hash};
 
 const HASTE: Duration = Duration::from_millis(300);
 
-type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-fn full(status: u16, body: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn full(status: u16, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into())
         .map_err(|never: Infallible| match never {})
         .boxed_unsync();
@@ -32,7 +32,7 @@ fn full(status: u16, body: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// A body that comes in pieces, as they are sent, and breaks off where the piece is an error.
-fn pieces(pieces: mpsc::UnboundedReceiver<Result<String, ()>>) -> Response<Body> {
+pub(crate) fn pieces(pieces: mpsc::UnboundedReceiver<Result<String, ()>>) -> Response<Body> {
     let frames = futures_util::stream::unfold(pieces, |mut pieces| async {
         let frame = match pieces.recv().await? {
             Ok(text) => Ok(Frame::data(Bytes::from(text))),
@@ -48,7 +48,7 @@ fn pieces(pieces: mpsc::UnboundedReceiver<Result<String, ()>>) -> Response<Body>
 }
 
 /// Serves every request with `respond`.
-async fn serve<F>(respond: F) -> SocketAddr
+pub(crate) async fn serve<F>(respond: F) -> SocketAddr
 where
     F: Fn(Request<Incoming>) -> Option<Response<Body>> + Clone + Send + Sync + 'static,
 {

@@ -4,4 +4,5 @@ mod embedded;
 mod events;
 mod http;
 mod inquiries;
+mod nodes;
 mod support;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ledger_client::http::Nodes;
 use ocsp::UnixTime;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::issuer::CrlIssuer;
-use super::nodes::Nodes;
+use super::nodes::page;
 use super::revocations::PageError;
 
 /// Reads the list and issues what is due, without end.
@@ -50,10 +51,11 @@ enum Failure {
 /// Reads pages until everything is known.
 async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
     let mut last = String::new();
-    for _ in 0..nodes.len() {
+    let first = nodes.preferred();
+    for node in first..first + nodes.count() {
         loop {
             let after = issuer.revocations().next();
-            let page = match nodes.page(issuer.id(), after).await {
+            let page = match page(nodes, node, issuer.id(), after).await {
                 Ok(page) => page,
                 Err(error) => {
                     last = error;
@@ -71,13 +73,13 @@ async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
                     return Err(Failure::TooMany);
                 }
                 Ok(Err(error)) => {
-                    last = format!("{}: {error}", nodes.preferred());
+                    last = format!("{}: {error}", nodes.name(node));
                     break;
                 }
                 Err(_) => return Err(Failure::Node),
             }
         }
-        nodes.turn();
+        nodes.prefer(node + 1);
     }
     tell(issuer, last);
     Err(Failure::Node)

@@ -1,90 +1,63 @@
 //! OCSP over HTTP (RFC 6960 appendix A), as a client: one POST, bounded in time and size.
 
-use core::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use hyper::{Request, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::{Request, Uri};
+use ledger_client::http::{HttpClient, HttpError, HttpLimits};
 use ocsp::MAX_RESPONSE;
 use thiserror::Error;
-use tokio::time::timeout;
 
 /// One responder.
+#[derive(Debug)]
 pub(super) struct Responder {
     uri: Uri,
-    http: Client<HttpConnector, Full<Bytes>>,
-    within: Duration,
+    http: HttpClient,
 }
 
 impl Responder {
     pub(super) fn new(uri: Uri, within: Duration) -> Self {
-        // Requests are seconds apart: no connection is kept, and none can have died meanwhile.
-        let http = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .http1_max_buf_size(MAX_HEAD)
-            .build(HttpConnector::new());
-        Self { uri, http, within }
+        let http = HttpClient::new(HttpLimits {
+            buffer: MAX_HEAD,
+            // Requests are seconds apart: no connection is kept, and none can have died meanwhile.
+            idle_connections: 0,
+            ..HttpLimits::within(within)
+        });
+        Self { uri, http }
     }
 
     /// What it answers to a DER OCSPRequest.
     pub(super) async fn ask(&self, request: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-        match timeout(self.within, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(FetchError::Timeout(self.within)),
-        }
-    }
-
-    async fn exchange(&self, request: Vec<u8>) -> Result<Vec<u8>, FetchError> {
+        let failed = |error| FetchError::Http {
+            uri: self.uri.clone(),
+            error,
+        };
         let request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static(REQUEST_TYPE))
             .header(ACCEPT, HeaderValue::from_static(RESPONSE_TYPE))
             .body(Full::from(request))
-            .map_err(|error| FetchError::Http(error.to_string()))?;
-        let response = self
-            .http
-            .request(request)
-            .await
-            .map_err(|error| FetchError::Http(words(&error)))?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
+            .map_err(|error| {
+                failed(HttpError::Request {
+                    detail: error.to_string(),
+                })
+            })?;
+        let response = self.http.ask(request, MAX_RESPONSE).await.map_err(failed)?;
         let kind = response.headers().get(CONTENT_TYPE);
         if !kind.is_some_and(is_response_type) {
-            return Err(FetchError::Type);
+            return Err(FetchError::Type(self.uri.clone()));
         }
-        let body = Limited::new(response.into_body(), MAX_RESPONSE)
-            .collect()
-            .await;
-        body.map(|body| body.to_bytes().to_vec())
-            .map_err(|error| FetchError::Http(error.to_string()))
-    }
-}
-
-impl fmt::Debug for Responder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder")
-            .field("uri", &self.uri)
-            .field("within", &self.within)
-            .finish_non_exhaustive()
+        Ok(response.into_body().into())
     }
 }
 
 /// Why a responder gave no response.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
-    #[error("the responder cannot be asked: {0}")]
-    Http(String),
-    #[error("the responder answered HTTP {0}")]
-    Status(StatusCode),
-    #[error("the responder did not answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    #[error("the responder answered something other than {RESPONSE_TYPE}")]
-    Type,
+    #[error("the responder {uri}: {error}")]
+    Http { uri: Uri, error: HttpError },
+    #[error("the responder {0} answered something other than {RESPONSE_TYPE}")]
+    Type(Uri),
 }
 
 /// RFC 9110 §8.3.1: in whatever case, and perhaps with parameters.
@@ -94,18 +67,6 @@ fn is_response_type(value: &HeaderValue) -> bool {
         kind.trim_ascii()
             .eq_ignore_ascii_case(RESPONSE_TYPE.as_bytes())
     })
-}
-
-/// An error with its causes.
-fn words(error: &dyn core::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 const REQUEST_TYPE: &str = "application/ocsp-request";
