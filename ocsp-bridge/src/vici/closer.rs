@@ -4,11 +4,11 @@
 //! status it is just asking about is busy as long as the OCSP responder takes. Closings at the same time wait
 //! together, each in a thread of charon's. So there is one at a time as long as each is quick, and more when not.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Connection, ViciError};
@@ -37,8 +37,13 @@ pub(super) struct Closer {
     idle: Vec<Connection>,
     /// When the last one was begun.
     begun: Instant,
-    under_way: JoinSet<(Order, Option<Connection>, Result<(), ViciError>)>,
+    under_way: JoinSet<Closed>,
+    /// What each task is for: one that panicked does not tell.
+    tasks: HashMap<task::Id, Order>,
 }
+
+/// What a closing's task leaves: its connection, when that is of use any more, and what came of it.
+type Closed = (Option<Connection>, Result<(), ViciError>);
 
 impl Closer {
     pub(super) fn new(socket: &Path) -> Self {
@@ -49,6 +54,7 @@ impl Closer {
             idle: Vec::new(),
             begun: Instant::now(),
             under_way: JoinSet::new(),
+            tasks: HashMap::new(),
         }
     }
 
@@ -70,12 +76,16 @@ impl Closer {
             self.start();
             let is_room = !self.waiting.is_empty() && self.under_way.len() < MAX_UNDER_WAY;
             let joined = tokio::select! {
-                Some(joined) = self.under_way.join_next() => joined,
+                Some(joined) = self.under_way.join_next_with_id() => joined,
                 () = sleep_until(self.begun + QUICK), if is_room => continue,
                 else => core::future::pending().await,
             };
-            // A task that panicked is none: the next listing has its IKE_SA again.
-            if let Ok((order, connection, outcome)) = joined {
+            let (task, (connection, outcome)) = match joined {
+                Ok(closed) => closed,
+                Err(error) => (error.id(), (None, Err(ViciError::Died("terminate")))),
+            };
+            if let Some(order) = self.tasks.remove(&task) {
+                // Whatever came of it: a listing that names the IKE_SA again has it ordered again.
                 self.ordered.remove(&order.sa.id);
                 self.idle.extend(connection);
                 self.start();
@@ -90,15 +100,20 @@ impl Closer {
             && let Some(order) = self.waiting.pop_front()
         {
             self.begun = Instant::now();
-            let (socket, mut connection) = (self.socket.clone(), self.idle.pop());
-            self.under_way.spawn(async move {
-                let outcome = terminate(&socket, &mut connection, order.sa.id).await;
+            let (socket, mut connection, id) = (self.socket.clone(), self.idle.pop(), order.sa.id);
+            self.spawn(order, async move {
+                let outcome = terminate(&socket, &mut connection, id).await;
                 if !matches!(outcome, Ok(()) | Err(ViciError::Refused { .. })) {
                     connection = None;
                 }
-                (order, connection, outcome)
+                (connection, outcome)
             });
         }
+    }
+
+    fn spawn(&mut self, order: Order, closing: impl Future<Output = Closed> + Send + 'static) {
+        let task = self.under_way.spawn(closing);
+        self.tasks.insert(task.id(), order);
     }
 }
 
@@ -127,3 +142,44 @@ const QUICK: Duration = Duration::from_millis(50);
 
 /// How long the daemon may take for one. OCSP responders of several URLs may be as slow as ten seconds each.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use ocsp::UnixTime;
+
+    use super::*;
+
+    fn order(id: u64) -> Order {
+        Order {
+            sa: IkeSa {
+                id,
+                connection: "c".to_owned(),
+                identity: "a.test".to_owned(),
+                established: UnixTime(1),
+            },
+            noticed: None,
+            reason: "certificate",
+            block_ms: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_whose_task_panicked_is_told_and_can_be_ordered_again() {
+        let mut closer = Closer::new(Path::new("nowhere"));
+        closer.ordered.insert(7);
+        closer.spawn(order(7), async { panic!("for the test") });
+        let (told, outcome) = closer.next().await;
+        assert_eq!(told.sa.id, 7);
+        assert!(matches!(outcome, Err(ViciError::Died(_))), "{outcome:?}");
+        assert_eq!(closer.len(), 0);
+        closer.push(order(7));
+        assert_eq!(closer.len(), 1);
+        // There is no daemon; but it was asked for.
+        let (told, outcome) = closer.next().await;
+        assert_eq!(told.sa.id, 7);
+        assert!(
+            matches!(outcome, Err(ViciError::Connect { .. })),
+            "{outcome:?}"
+        );
+    }
+}

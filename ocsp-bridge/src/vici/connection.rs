@@ -240,6 +240,9 @@ pub enum ViciError {
         /// What the system said.
         error: io::Error,
     },
+    /// What did the command here came to a bad end.
+    #[error("{0}: the task that was to do it died")]
+    Died(&'static str),
     /// The connection broke.
     #[error("vici connection: {0}")]
     Io(io::Error),
