@@ -4,6 +4,7 @@
 //! strongSwan asks for a certificate's status when a peer comes in, and not again. [`follow`] does the rest.
 //! [`Table`] decides, without sockets or clocks.
 
+mod anchors;
 mod candidates;
 mod closer;
 mod connection;
@@ -17,6 +18,7 @@ mod metrics;
 mod packet;
 mod provision;
 mod recorded;
+mod refresh;
 #[cfg(test)]
 mod scripted;
 mod session;

@@ -5,25 +5,24 @@
 //! `clear-creds` undoes, would not do). Only authorities that have a name of ours are touched.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Change, Client};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::anchors::{adopt, load, names, unload};
 use super::connection::{COMMAND_TIMEOUT, Connection, ViciError};
 use super::daemon::now;
 use super::follow::SyncConfig;
 use super::issuer::{Authorities, Authority};
 use super::message::Section;
 use super::metrics::ViciMetrics;
-use super::recorded::{MAX_AUTHORITIES, Recorded, RecordedError};
+use super::recorded::{MAX_AUTHORITIES, RecordedError};
+use super::refresh::{Refreshed, refresh};
 
 /// Keeps the daemon's authorities in step until the ledger client is shut down, and tells of each change.
 pub(super) async fn provision(
@@ -86,82 +85,6 @@ pub(super) async fn provision(
             provision.tell(tell);
         }
     }
-}
-
-/// What the ledger said when it was asked for all.
-struct Refreshed {
-    listed: Result<(), RecordedError>,
-    /// Authorities that were not known.
-    fetched: Vec<Authority>,
-    /// Those that could not be fetched or are none, and why.
-    failed: Vec<(CertificateHash, String)>,
-    statuses: Vec<(CertificateHash, Status, Height)>,
-    /// Whether nothing failed that may succeed later.
-    is_whole: bool,
-}
-
-async fn refresh(
-    recorded: Recorded,
-    client: Client,
-    known: BTreeSet<CertificateHash>,
-    loaded: BTreeSet<CertificateHash>,
-) -> Refreshed {
-    let mut refreshed = Refreshed {
-        listed: Ok(()),
-        fetched: Vec::new(),
-        failed: Vec::new(),
-        statuses: Vec::new(),
-        is_whole: true,
-    };
-    let listed = recorded.authorities().await.unwrap_or_else(|error| {
-        refreshed.listed = Err(error);
-        refreshed.is_whole = false;
-        BTreeSet::new()
-    });
-    let new = listed.difference(&known).copied();
-    let mut fetching = stream::iter(new)
-        .map(|hash| {
-            let recorded = &recorded;
-            async move { (hash, recorded.certificate(&hash).await) }
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((hash, outcome)) = fetching.next().await {
-        match outcome.map(|certificate| Authority::read(&certificate)) {
-            Ok(Some(authority)) => refreshed.fetched.push(authority),
-            Ok(None) => refreshed
-                .failed
-                .push((hash, "it is no certificate of a CA".to_owned())),
-            Err(error) => {
-                refreshed.failed.push((hash, error.to_string()));
-                refreshed.is_whole = false;
-            }
-        }
-    }
-    drop(fetching);
-    let fetched = refreshed.fetched.iter().map(|authority| authority.hash);
-    // What an earlier run loaded is asked about even when no node lists it.
-    let mut all = loaded;
-    all.extend(known.iter().copied().chain(fetched));
-    // The list is a hint of one node; the client checks the chain, and knows of what was revoked before.
-    let mut asking = stream::iter(all)
-        .map(|hash| {
-            let client = &client;
-            async move { (hash, client.status(&hash).await) }
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((hash, outcome)) = asking.next().await {
-        match outcome {
-            Ok(answer) => refreshed
-                .statuses
-                .push((hash, answer.status, answer.height)),
-            Err(error) => {
-                tracing::debug!(authority = %hash, %error, "no word of the ledger on an authority");
-                refreshed.is_whole = false;
-            }
-        }
-    }
-    drop(asking);
-    refreshed
 }
 
 /// What the ledger and the daemon are known to hold.
@@ -470,87 +393,6 @@ impl<'a> Provision<'a> {
     }
 }
 
-/// Connects, and takes over what an earlier run loaded; what has other URIs is unloaded.
-async fn adopt(
-    socket: &Path,
-    uris: &[String],
-) -> Result<(Connection, BTreeSet<CertificateHash>), ViciError> {
-    let mut connection = Connection::open(socket).await?;
-    let (mut loaded, mut others) = (BTreeSet::new(), Vec::new());
-    connection
-        .stream(
-            COMMAND_TIMEOUT,
-            "list-authorities",
-            &Section::new(),
-            "list-authority",
-            |message| {
-                for (name, section) in message.sections() {
-                    let Some(hash) = hash_of(name) else {
-                        continue;
-                    };
-                    if section
-                        .list("ocsp_uris")
-                        .eq(uris.iter().map(String::as_bytes))
-                    {
-                        loaded.insert(hash);
-                    } else {
-                        others.push(hash);
-                    }
-                }
-            },
-        )
-        .await?;
-    for hash in others {
-        unload(&mut connection, &hash).await?;
-    }
-    Ok((connection, loaded))
-}
-
-/// The authorities of ours that the daemon has.
-async fn names(connection: &mut Connection) -> Result<BTreeSet<CertificateHash>, ViciError> {
-    let answer = connection
-        .command("get-authorities", &Section::new(), |_, _| {})
-        .await?;
-    Ok(answer
-        .list("authorities")
-        .filter_map(|name| hash_of(core::str::from_utf8(name).ok()?))
-        .collect())
-}
-
-async fn load(
-    connection: &mut Connection,
-    authority: &Authority,
-    uris: &[String],
-) -> Result<(), ViciError> {
-    let section = Section::new()
-        .with("cacert", &authority.certificate)
-        .with_list("ocsp_uris", uris);
-    let arguments = Section::new().with_section(&name_of(&authority.hash), section);
-    connection
-        .command("load-authority", &arguments, |_, _| {})
-        .await?;
-    Ok(())
-}
-
-async fn unload(connection: &mut Connection, hash: &CertificateHash) -> Result<(), ViciError> {
-    let arguments = Section::new().with("name", name_of(hash));
-    connection
-        .command("unload-authority", &arguments, |_, _| {})
-        .await?;
-    Ok(())
-}
-
-fn name_of(hash: &CertificateHash) -> String {
-    format!("{PREFIX}{hash}")
-}
-
-fn hash_of(name: &str) -> Option<CertificateHash> {
-    name.strip_prefix(PREFIX)?.parse().ok()
-}
-
-/// How the names of our authorities begin; the certificate's hash follows.
-const PREFIX: &str = "ledgate-";
-
 /// How often the daemon's authorities are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -571,9 +413,6 @@ const FAR: Duration = Duration::from_secs(3_600);
 
 /// How soon the daemon is asked again for what it refused.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
-
-/// The most questions to the ledger at one time.
-const AT_ONCE: usize = 32;
 
 /// The most words that are kept of what is no known authority while a refresh runs; with more, it is done again.
 const MAX_HEARD: usize = 65_536;
