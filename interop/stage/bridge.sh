@@ -3,10 +3,10 @@ OCSP=http://127.0.0.1:8888/
 OCSP_METRICS=http://127.0.0.1:9472
 
 # bridge_start: answers live for BRIDGE_LIFETIME seconds (2 if it is not set), and without the ledger's stream what the
-# bridge remembers lives for one. BRIDGE_MORE (may be empty) is what else belongs into bridge.toml.
+# bridge remembers lives for one (BRIDGE_TTL). BRIDGE_MORE (may be empty) is what else belongs into bridge.toml.
 bridge_start() {
   ocsp-bridge init --dir bridge --node http://127.0.0.1:9470 || fail "ocsp-bridge init"
-  sed -i "s/^lifetime_s = .*/lifetime_s = ${BRIDGE_LIFETIME:-2}/; /^nodes = /a ttl_s = 1" bridge/bridge.toml
+  sed -i "s/^lifetime_s = .*/lifetime_s = ${BRIDGE_LIFETIME:-2}/; /^nodes = /a ttl_s = ${BRIDGE_TTL:-1}" bridge/bridge.toml
   printf '%s\n' "${BRIDGE_MORE:-}" >>bridge/bridge.toml
   ocsp-bridge check-config --config bridge/bridge.toml || fail "check-config"
   bridge_run bridge "$OCSP_METRICS"

@@ -78,6 +78,10 @@ fn text(config: &Config, urls: &[String], authorities: &[PathBuf]) -> String {
         "# 2. strongswan.conf (charon or charon-systemd). The plugins curl and revocation are needed; x509 before openssl,",
     );
     put("#    or strongSwan up to 5.9.8 asks for negative serial numbers.");
+    put(
+        "#      threads = 128            # of charon; one that waits for a responder does nothing else, and vici-sync",
+    );
+    put("#                               # closes tunnels in up to half of them at once");
     put("#      plugins {");
     put("#        revocation {");
     put("#          enable_ocsp = yes");
@@ -211,6 +215,7 @@ mod tests {
             "  vendor-2 {",
             "  - {",
             "#     cacerts = vendor.pem, vendor.der, ö.pem",
+            "#      threads = 128            # of charon; one that waits for a responder does nothing else, and vici-sync",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

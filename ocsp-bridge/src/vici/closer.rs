@@ -2,7 +2,8 @@
 //!
 //! Before charon terminates one IKE_SA it looks at all of them, and waits for each that is busy: one whose peer's
 //! status it is just asking about is busy as long as the OCSP responder takes. Closings at the same time wait
-//! together, each in a thread of charon's. So there is one at a time as long as each is quick, and more when not.
+//! together, each in a thread of charon's. So there is one at a time as long as each is quick, and when not, as many
+//! as half of its threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -35,23 +36,34 @@ pub(super) struct Closer {
     /// The IKE_SAs that wait or are under way: a listing may name them again.
     ordered: HashSet<u64>,
     idle: Vec<Connection>,
+    /// The most at one time.
+    most: usize,
+    /// Whether the daemon takes its time: then they do not wait for each other.
+    is_slow: bool,
     /// When the last one was begun.
     begun: Instant,
     under_way: JoinSet<Closed>,
     /// What each task is for: one that panicked does not tell.
-    tasks: HashMap<task::Id, Order>,
+    tasks: HashMap<task::Id, (Order, Instant)>,
 }
 
 /// What a closing's task leaves: its connection, when that is of use any more, and what came of it.
 type Closed = (Option<Connection>, Result<(), ViciError>);
 
 impl Closer {
-    pub(super) fn new(socket: &Path) -> Self {
+    /// For a daemon with so many threads, where it tells.
+    pub(super) fn new(socket: &Path, threads: Option<u64>) -> Self {
+        let threads = threads.map_or(USUAL_THREADS, |threads| {
+            usize::try_from(threads).unwrap_or(usize::MAX)
+        });
         Self {
             socket: socket.to_path_buf(),
             waiting: VecDeque::new(),
             ordered: HashSet::new(),
             idle: Vec::new(),
+            // Some must be left for handshakes, for which these wait.
+            most: (threads / 2).clamp(1, MAX_UNDER_WAY),
+            is_slow: false,
             begun: Instant::now(),
             under_way: JoinSet::new(),
             tasks: HashMap::new(),
@@ -74,17 +86,25 @@ impl Closer {
     pub(super) async fn next(&mut self) -> (Order, Result<(), ViciError>) {
         loop {
             self.start();
-            let is_room = !self.waiting.is_empty() && self.under_way.len() < MAX_UNDER_WAY;
+            let may_be_late = !self.is_slow && !self.waiting.is_empty();
             let joined = tokio::select! {
                 Some(joined) = self.under_way.join_next_with_id() => joined,
-                () = sleep_until(self.begun + QUICK), if is_room => continue,
+                () = sleep_until(self.begun + QUICK), if may_be_late => {
+                    self.is_slow = true;
+                    continue;
+                }
                 else => core::future::pending().await,
             };
             let (task, (connection, outcome)) = match joined {
                 Ok(closed) => closed,
                 Err(error) => (error.id(), (None, Err(ViciError::Died("terminate")))),
             };
-            if let Some(order) = self.tasks.remove(&task) {
+            if let Some((order, begun)) = self.tasks.remove(&task) {
+                if begun.elapsed() >= QUICK {
+                    self.is_slow = true;
+                } else if self.under_way.is_empty() {
+                    self.is_slow = false;
+                }
                 // Whatever came of it: a listing that names the IKE_SA again has it ordered again.
                 self.ordered.remove(&order.sa.id);
                 self.idle.extend(connection);
@@ -95,8 +115,8 @@ impl Closer {
     }
 
     fn start(&mut self) {
-        let is_late = self.under_way.len() < MAX_UNDER_WAY && self.begun.elapsed() >= QUICK;
-        if (self.under_way.is_empty() || is_late)
+        let room = if self.is_slow { self.most } else { 1 };
+        while self.under_way.len() < room
             && let Some(order) = self.waiting.pop_front()
         {
             self.begun = Instant::now();
@@ -113,7 +133,7 @@ impl Closer {
 
     fn spawn(&mut self, order: Order, closing: impl Future<Output = Closed> + Send + 'static) {
         let task = self.under_way.spawn(closing);
-        self.tasks.insert(task.id(), order);
+        self.tasks.insert(task.id(), (order, self.begun));
     }
 }
 
@@ -134,10 +154,13 @@ async fn terminate(socket: &Path, idle: &mut Option<Connection>, id: u64) -> Res
     Ok(())
 }
 
-/// The most at one time: of charon's sixteen threads some must be left for handshakes, for which these wait.
-const MAX_UNDER_WAY: usize = 8;
+/// The threads of a daemon that does not tell: charon's own default.
+const USUAL_THREADS: usize = 16;
 
-/// After how long the next is begun beside those that are not done.
+/// The most at one time, however many threads the daemon has: each is a connection.
+const MAX_UNDER_WAY: usize = 128;
+
+/// After how long one is late.
 const QUICK: Duration = Duration::from_millis(50);
 
 /// How long the daemon may take for one. OCSP responders of several URLs may be as slow as ten seconds each.
@@ -165,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_whose_task_panicked_is_told_and_can_be_ordered_again() {
-        let mut closer = Closer::new(Path::new("nowhere"));
+        let mut closer = Closer::new(Path::new("nowhere"), None);
         closer.ordered.insert(7);
         closer.spawn(order(7), async { panic!("for the test") });
         let (told, outcome) = closer.next().await;

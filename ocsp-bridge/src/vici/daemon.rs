@@ -66,6 +66,20 @@ fn is_certified(connection: &Section) -> bool {
         .any(|(_, remote)| matches!(remote.text("class"), Some("public key" | "any")))
 }
 
+/// How many threads the daemon has; none when it does not tell.
+pub(super) async fn threads(connection: &mut Connection) -> Result<Option<u64>, ViciError> {
+    match connection
+        .command("stats", &Section::new(), |_, _| {})
+        .await
+    {
+        Ok(stats) => Ok(stats
+            .section("workers")
+            .and_then(|workers| workers.number("total"))),
+        Err(ViciError::Refused { .. } | ViciError::Unknown(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Lists the certificates that the daemon knows, on a connection of its own.
 pub(super) async fn list_certificates(socket: PathBuf) -> Result<Vec<NamedCertificate>, ViciError> {
     let mut connection = Connection::open(&socket).await?;

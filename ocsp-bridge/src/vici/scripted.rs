@@ -54,6 +54,7 @@ struct Daemon {
     authorities: BTreeMap<String, Section>,
     moods: BTreeMap<&'static str, Mood>,
     commands: Vec<String>,
+    threads: u64,
     listeners: Vec<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
@@ -91,6 +92,10 @@ impl ScriptedDaemon {
 
     fn state(&self) -> MutexGuard<'_, Daemon> {
         self.state.lock().unwrap()
+    }
+
+    pub(super) fn has_threads(&self, threads: u64) {
+        self.state().threads = threads;
     }
 
     /// An IKE_SA is there already.
@@ -205,6 +210,9 @@ async fn serve(mut stream: UnixStream, state: Arc<Mutex<Daemon>>) -> Option<()> 
         let mood = {
             let mut state = state.lock().unwrap();
             state.commands.push(name.clone());
+            if message.text("flag") == Some("CA") {
+                state.commands.push(format!("{name} CA"));
+            }
             state.moods.get(name.as_str()).copied()
         };
         match mood {
@@ -282,6 +290,10 @@ fn obey(state: &mut Daemon, command: &str, message: &Section) -> (Vec<Vec<u8>>, 
             state.authorities.remove(message.text("name").unwrap());
         }
         "flush-certs" | "version" => {}
+        "stats" => {
+            let workers = Section::new().with("total", state.threads.to_string());
+            return (events, Section::new().with_section("workers", workers));
+        }
         other => panic!("{other}"),
     }
     (events, done)
@@ -294,6 +306,7 @@ struct Chain {
     certificates: BTreeMap<CertificateHash, Vec<u8>>,
     authorities: Vec<CertificateHash>,
     is_away: bool,
+    lists_nothing: bool,
 }
 
 /// A ledger: a source for the client, and a node that serves certificates and authorities.
@@ -362,6 +375,11 @@ impl ScriptedLedger {
         self.says(hash, revoked_now());
     }
 
+    /// Whether the node serves certificates, but lists no authorities.
+    pub(super) fn lists_nothing(&self, lists_nothing: bool) {
+        self.chain().lists_nothing = lists_nothing;
+    }
+
     /// Whether the node serves nothing.
     pub(super) fn is_away(&self, is_away: bool) {
         self.chain().is_away = is_away;
@@ -426,7 +444,7 @@ async fn serve_node(listener: TcpListener, chain: Arc<Mutex<Chain>>) {
         let path = head.split(' ').nth(1).unwrap_or_default();
         let body = {
             let chain = chain.lock().unwrap();
-            if chain.is_away {
+            if chain.is_away || (chain.lists_nothing && path.starts_with("/v1/issuers")) {
                 None
             } else if path.starts_with("/v1/issuers") {
                 let entry = |hash| format!(r#"{{"hash":"{hash}","status":"valid"}}"#);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::closer::{Closer, Order};
 use super::connection::{Connection, ViciError};
-use super::daemon::{Listing, flush_answers, list, list_certificates, now, read_sa};
+use super::daemon::{Listing, flush_answers, list, list_certificates, now, read_sa, threads};
 use super::fetches::{Fetched, Fetches, Wanted};
 use super::follow::SyncConfig;
 use super::identity::NamedCertificate;
@@ -70,9 +70,11 @@ impl<'a> Session<'a> {
         let version = commands
             .command("version", &Section::new(), |_, _| {})
             .await?;
+        let threads = threads(&mut commands).await?;
         tracing::info!(
             daemon = version.text("daemon"),
             version = version.text("version"),
+            threads,
             "connected to the IKE daemon"
         );
         let mut table = Table::new();
@@ -86,7 +88,7 @@ impl<'a> Session<'a> {
             authorities,
             events,
             table,
-            closer: Closer::new(&config.socket),
+            closer: Closer::new(&config.socket, threads),
             listing: JoinSet::new(),
             comparison: JoinSet::new(),
             flushing: JoinSet::new(),

@@ -173,6 +173,34 @@ async fn who_cannot_be_identified_stays_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_slow_daemon_has_half_of_its_threads_for_closings() {
+    for (threads, mood, at_once) in [
+        (12, None, 6),
+        (40, None, 20),
+        (1_000, None, 30),
+        // One that does not tell has charon's sixteen.
+        (40, Some(Mood::Refuses), 8),
+        (40, Some(Mood::Forgets), 8),
+    ] {
+        let mut stage = Stage::new().await;
+        stage.config.close_unidentified = true;
+        stage.daemon.has_threads(threads);
+        stage.daemon.treats("stats", mood);
+        stage.daemon.treats("terminate", Some(Mood::Hangs));
+        for id in 1..=30 {
+            stage.daemon.has(id, &format!("{id}.test"), 5);
+        }
+        stage.follow().await;
+        until("all that may are under way", || {
+            stage.daemon.count("terminate") == at_once
+        })
+        .await;
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(stage.daemon.count("terminate"), at_once, "{threads}");
+    }
+}
+
+#[tokio::test]
 async fn events_bring_and_take_tunnels() {
     let mut stage = Stage::new().await;
     stage.follow().await;
