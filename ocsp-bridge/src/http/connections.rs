@@ -292,7 +292,7 @@ impl Drop for Connection {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::time::Duration;
 
     use super::*;
@@ -392,6 +392,83 @@ mod tests {
         assert!(broken.is_err());
         waker.wake_by_ref();
         assert_eq!(running(), WOKEN);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads() {
+        /// The scheduler: whether the task is to be polled.
+        #[derive(Default)]
+        struct Scheduled(AtomicBool);
+        impl Wake for Scheduled {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        const ROUNDS: u64 = 200_000;
+        /// Of a cache line each, and always in the other thread's cache: a store waits behind those to these, so that loads
+        /// after it have time to be done before it, which is what processors do.
+        #[derive(Default)]
+        #[repr(align(128))]
+        struct Far(AtomicU64);
+        let far: [Far; 16] = Default::default();
+        let touch = |round| {
+            far.iter()
+                .for_each(|far| far.0.store(round, Ordering::Relaxed))
+        };
+        let scheduled = Arc::new(Scheduled(AtomicBool::new(true)));
+        let (connection, _) = admitted(&Connections::new(1), Instant::now());
+        let (news, heard) = (Far::default(), AtomicU64::new(0));
+        let news = &news.0;
+        let lost = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waker = connection.waker();
+            let (heard, lost, touch) = (&heard, &lost, &touch);
+            // It wakes the task for nothing, so that it begins a turn, then changes what that turn looks at and wakes it again.
+            scope.spawn(move || {
+                for round in 1..=ROUNDS {
+                    touch(round);
+                    waker.wake_by_ref();
+                    for _ in 0..round % 512 {
+                        std::hint::black_box(round);
+                    }
+                    news.store(round, Ordering::Relaxed);
+                    waker.wake_by_ref();
+                    let began = Instant::now();
+                    let mut spins = 0_u64;
+                    while heard.load(Ordering::Relaxed) < round {
+                        spins += 1;
+                        if spins.is_multiple_of(1_024) {
+                            std::thread::yield_now();
+                            if began.elapsed() > Duration::from_secs(10) {
+                                lost.store(true, Ordering::Relaxed);
+                                return;
+                            }
+                        }
+                    }
+                }
+            });
+            let outer = Waker::from(Arc::clone(&scheduled));
+            let (cx, inner) = (Context::from_waker(&outer), connection.waker());
+            let mut spins = 0_u64;
+            while heard.load(Ordering::Relaxed) < ROUNDS && !lost.load(Ordering::Relaxed) {
+                if scheduled.0.swap(false, Ordering::Acquire) {
+                    touch(0);
+                    let _turn = connection.poll(&cx, &inner, |_| {
+                        heard.store(news.load(Ordering::Relaxed), Ordering::Relaxed);
+                        Poll::<()>::Pending
+                    });
+                }
+                spins += 1;
+                if spins.is_multiple_of(1_024) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let heard = heard.into_inner();
+        assert!(
+            !lost.into_inner(),
+            "a wake-up was lost after {heard} rounds"
+        );
     }
 
     #[test]
