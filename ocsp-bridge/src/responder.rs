@@ -27,7 +27,7 @@ use crate::answer::{Answer, Origin};
 use crate::cache::{Entry, Signed, Span};
 use crate::signer::{SignError, Signer};
 use crate::signers::{self, Signers};
-use crate::signing_queue::RemoteQueue;
+use crate::signing_queue::{RemoteQueue, Wanted};
 use crate::source::{Source, Unavailable};
 use crate::translate::{NoncePolicy, Policy};
 
@@ -367,9 +367,9 @@ impl Responder {
         };
         let (span, is_cacheable) = (unsigned.span, unsigned.is_cacheable);
         let keep_in = unsigned.keep_in.take();
-        let right = match &keep_in {
-            Some(entry) => Some(entry.signing().await),
-            None => None,
+        let (right, wanted) = match &keep_in {
+            Some(entry) => (Some(entry.signing().await), Wanted::ByMany),
+            None => (None, Wanted::ByOne),
         };
         if let Some(signed) = keep_in.as_ref().and_then(|entry| entry.signed.get()) {
             return Answer::successful(signed.clone(), Origin::Cache);
@@ -390,7 +390,7 @@ impl Responder {
             drop(right);
             Ok(Answer::successful(signed, Origin::Signed))
         };
-        match queue.run(job).await {
+        match queue.run(wanted, job).await {
             Ok(answer) => {
                 self.note_able();
                 answer

@@ -19,7 +19,7 @@ pub(crate) struct SigningQueues {
 }
 
 impl SigningQueues {
-    /// Queues in which at most `waiting` signatures wait for each place that makes them.
+    /// Queues in which at most `waiting` signatures of either kind wait for each place that makes them.
     pub(crate) fn new(waiting: usize, signers: &Signers) -> Self {
         // One core is left for what takes no slow signature.
         let cores = available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1));
@@ -79,15 +79,29 @@ impl RemoteQueue {
             drop(only);
             done
         };
-        Some(self.signatures.run(check).await)
+        Some(self.signatures.run(Wanted::ByMany, check).await)
     }
 }
 
+/// Who has use for a signature.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wanted {
+    /// All who ask the same: the response is kept.
+    ByMany,
+    /// One alone: it has a nonce, or is not what others get. Anybody can ask for as many of these as he likes.
+    ByOne,
+}
+
 /// Signatures that are made on threads of their own, first come, first served.
+///
+/// However many [`ByOne`](Wanted::ByOne) are wanted, they take no place of those that are kept, and only so many at one time
+/// stand before them as are made at one time.
 #[derive(Debug)]
 pub(crate) struct SigningQueue {
     /// For each signature that is being made or waits.
-    places: Arc<Semaphore>,
+    places: [Arc<Semaphore>; 2],
+    /// For those wanted by one that are being made or come next.
+    foremost: Arc<Semaphore>,
     /// For each that is being made.
     turns: Arc<Semaphore>,
 }
@@ -95,9 +109,11 @@ pub(crate) struct SigningQueue {
 impl SigningQueue {
     fn new(at_once: usize, waiting: usize) -> Self {
         let places = at_once.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
+        let at_once = at_once.min(places);
         Self {
-            places: Arc::new(Semaphore::new(places)),
-            turns: Arc::new(Semaphore::new(at_once.min(places))),
+            places: [places, places].map(|places| Arc::new(Semaphore::new(places))),
+            foremost: Arc::new(Semaphore::new(at_once)),
+            turns: Arc::new(Semaphore::new(at_once)),
         }
     }
 
@@ -108,21 +124,34 @@ impl SigningQueue {
     /// [`SignError::Busy`] at once when the queue is full, and what the job says.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        wanted: Wanted,
         job: impl FnOnce() -> Result<T, SignError> + Send + 'static,
     ) -> Result<T, SignError> {
         let failed = |detail: &str| SignError::Failed(detail.to_owned());
         let runtime = Handle::try_current().map_err(|_| failed("there is no Tokio runtime"))?;
-        let place = Arc::clone(&self.places)
+        let [for_many, for_one] = &self.places;
+        let (places, foremost) = match wanted {
+            Wanted::ByMany => (for_many, None),
+            Wanted::ByOne => (for_one, Some(&self.foremost)),
+        };
+        let place = Arc::clone(places)
             .try_acquire_owned()
             .map_err(|_| SignError::Busy)?;
-        let turn = Arc::clone(&self.turns)
-            .acquire_owned()
-            .await
-            .map_err(|_| failed("the queue is closed"))?;
+        let acquire = async |of: &Arc<Semaphore>| {
+            let permit = Arc::clone(of).acquire_owned().await;
+            permit.map_err(|_| failed("the queue is closed"))
+        };
+        let foremost = match foremost {
+            Some(foremost) => Some(acquire(foremost).await?),
+            None => None,
+        };
+        let turn = acquire(&self.turns).await?;
         let done = runtime.spawn_blocking(move || {
             let done = job();
-            // Not before: the thread works on when nobody waits for it any more.
-            drop((turn, place));
+            // Not before: the thread works on when nobody waits for it any more. The turn first: it is for those who are
+            // in line already.
+            drop(turn);
+            drop((foremost, place));
             done
         });
         done.await

@@ -44,7 +44,9 @@ pub struct Policy {
     /// The most answers that are kept; 65,536 by default, about 2 KiB each.
     pub cache_capacity: NonZeroUsize,
     /// The most slow signatures (RSA, P-384, keys that are kept elsewhere) that wait for their turn; what would be
-    /// one more is answered with `tryLater`. 512 by default: about 0.4 s of RSA-2048 on one core.
+    /// one more is answered with `tryLater`. Those for one request alone (with a nonce, or for several certificates) and those
+    /// that are kept for others have as many places each, and the latter come first. 512 by default: about 0.4 s of RSA-2048
+    /// on one core.
     pub sign_queue: usize,
 }
 

@@ -285,8 +285,15 @@ impl SigningKey for Arc<Held> {
 }
 
 fn held(cost: SigningCost) -> (Signer, Arc<Held>, mpsc::Sender<()>) {
+    held_with(cost, signer_params("held"))
+}
+
+fn held_with(
+    cost: SigningCost,
+    params: rcgen::CertificateParams,
+) -> (Signer, Arc<Held>, mpsc::Sender<()>) {
     use der::Decode as _;
-    let (_, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, signer_params("held"));
+    let (_, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, params);
     let parsed = x509_cert::Certificate::from_der(&certificate).unwrap();
     let key = parsed.tbs_certificate().subject_public_key_info();
     let (send, go) = mpsc::channel();
@@ -353,6 +360,54 @@ async fn slow_signatures_wait_in_a_bounded_queue_and_stop_nothing_else() {
     let answer = bench.ask_at(NOW, nonce(8)).await.unwrap();
     assert_eq!(answer.status, ResponseStatus::InternalError);
     assert_eq!(bench.responder.counters().signatures_shed, 3);
+}
+
+#[tokio::test]
+async fn signatures_for_one_alone_take_no_room_of_those_that_are_kept() {
+    let cost = SigningCost::Remote {
+        at_once: NonZeroUsize::MIN,
+    };
+    let policy = Policy {
+        sign_queue: 2,
+        ..Policy::default()
+    };
+    let (signer, held, go) = held(cost);
+    let bench = Bench::new(policy, signer);
+    bench.gate.open.add_permits(3);
+    // One is being made, two wait, and there is room for no more of these.
+    let nonces: Vec<_> = (0..9)
+        .map(|octet| bench.ask_at(NOW, bench.ca.request_with_nonce(1, &[octet; 32])))
+        .collect();
+    held.has_begun(1).await;
+    settle().await;
+    assert_eq!(bench.responder.counters().signatures_shed, 6);
+    // Nor does it help to ask for several at once, which nobody keeps either.
+    let (one, two) = (
+        bench.ca.cert_id(ocsp::HashAlgorithm::Sha1, 1),
+        bench.ca.cert_id(ocsp::HashAlgorithm::Sha1, 2),
+    );
+    let both = bench.ask_at(NOW, Request::encode(&[&one, &two], None));
+    assert_eq!(both.await.unwrap().status, ResponseStatus::TryLater);
+    // Those that are kept come next.
+    let kept = [bench.ask(2), bench.ask(3)];
+    settle().await;
+    go.send(()).unwrap();
+    held.has_begun(2).await;
+    for kept in kept {
+        go.send(()).unwrap();
+        assert_eq!(kept.await.unwrap().status, ResponseStatus::Successful);
+    }
+    assert_eq!(nonces.iter().filter(|asked| asked.is_finished()).count(), 7);
+    assert_eq!(bench.responder.counters().signed, 3);
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    let mut successful = 0;
+    for asked in nonces {
+        let answer = asked.await.unwrap();
+        successful += usize::from(answer.status == ResponseStatus::Successful);
+    }
+    assert_eq!(successful, 3);
 }
 
 impl Held {
@@ -451,6 +506,44 @@ async fn a_key_that_does_not_answer_gives_way_until_it_does() {
     go.send(()).unwrap();
     bench.responder.check_remote_keys().await;
     assert_eq!(bench.responder.signer_problems(NOW), []);
+}
+
+#[tokio::test]
+async fn no_answer_outlives_a_signer_whose_key_was_away_at_its_look_up() {
+    let cost = SigningCost::Remote {
+        at_once: NonZeroUsize::MIN,
+    };
+    let mut params = signer_params("held");
+    params.not_after = rcgen::date_time_ymd(2026, 8, 1) + Duration::from_secs(40);
+    let (signer, _held, go) = held_with(cost, params);
+    let until = UnixTime(NOW.0 + 40);
+    assert_eq!(signer.not_after(), until);
+    let mut signers = Signers::new();
+    signers.add_local(signer);
+    signers.add_local(local_signer(&PKCS_ECDSA_P256_SHA256));
+    let away = Arc::clone(signers.iter().next().unwrap());
+    let bench = Bench::quick();
+    bench.responder.replace(Policy::default(), signers);
+    bench.gate.open.add_permits(1);
+    away.note_hanging(away.ended());
+    // The look-up is made while the other one signs, and the response without the nonce when this one is back.
+    let nonce = bench.ca.request_with_nonce(1, &[1; 32]);
+    let other = bench.ask_at(NOW, nonce).await.unwrap();
+    let reading = read(&other.der);
+    assert_ne!(reading.signer, away.certificate());
+    assert_eq!(reading.singles[0].next_update, until.0);
+    go.send(()).unwrap();
+    away.check().unwrap();
+    go.send(()).unwrap();
+    let answer = bench.ask(1).await.unwrap();
+    assert!(
+        answer
+            .der
+            .windows(away.certificate().len())
+            .any(|octets| octets == away.certificate())
+    );
+    assert_eq!(answer.cacheable.unwrap().next_update, until);
+    assert_eq!(bench.gate.script.asked(), 1);
 }
 
 #[tokio::test]
