@@ -1,11 +1,12 @@
 //! The daemon's authorities that have a name of ours, and the commands about them.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use ledger::CertificateHash;
 
 use super::connection::{COMMAND_TIMEOUT, Connection, ViciError};
+use super::daemon::CACHE_PATIENCE;
 use super::issuer::Authority;
 use super::message::Section;
 
@@ -43,6 +44,34 @@ pub(super) async fn adopt(
         unload(&mut connection, &hash).await?;
     }
     Ok((connection, loaded))
+}
+
+/// Those of these authorities whose certificates the daemon trusts, with the certificates. On a connection of its own:
+/// this may take as long as handshakes that wait for an OCSP responder.
+pub(super) async fn trusted(
+    socket: PathBuf,
+    wanted: BTreeSet<CertificateHash>,
+) -> Result<BTreeMap<CertificateHash, Vec<u8>>, ViciError> {
+    let mut connection = Connection::open(&socket).await?;
+    let mut certificates = BTreeMap::new();
+    let arguments = Section::new().with("type", "X509").with("flag", "CA");
+    connection
+        .stream(
+            CACHE_PATIENCE,
+            "list-certs",
+            &arguments,
+            "list-cert",
+            |message| {
+                if let Some(data) = message.value("data") {
+                    let hash = CertificateHash::of(data);
+                    if wanted.contains(&hash) {
+                        certificates.insert(hash, data.to_vec());
+                    }
+                }
+            },
+        )
+        .await?;
+    Ok(certificates)
 }
 
 /// The authorities of ours that the daemon has.

@@ -138,7 +138,7 @@ pub(super) fn now() -> UnixTime {
 
 /// How long a look at the certificates that are cached, or a flush, may take. Both can wait for handshakes that wait
 /// for an OCSP responder.
-const CACHE_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const CACHE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most connections whose kind is remembered.
 const MAX_CONNECTIONS: usize = 100_000;

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use ledger::{CertificateHash, Height, Status};
 use ledger_client::{Change, Client};
+use ocsp::UnixTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::anchors::{adopt, load, names, unload};
-use super::connection::{COMMAND_TIMEOUT, Connection, ViciError};
+use super::anchors::{adopt, load, names, trusted, unload};
+use super::connection::{Connection, ViciError};
 use super::daemon::now;
 use super::follow::SyncConfig;
 use super::issuer::{Authorities, Authority};
-use super::message::Section;
 use super::metrics::ViciMetrics;
 use super::recorded::{MAX_AUTHORITIES, RecordedError};
 use super::refresh::{Refreshed, refresh};
@@ -75,8 +75,12 @@ pub(super) async fn provision(
                 refresh_at = Instant::now() + FAR;
                 let known: BTreeSet<_> = provision.authorities.all().collect();
                 let loaded = provision.loaded.clone().unwrap_or_default();
-                refreshing.spawn(refresh(config.recorded.clone(), client.clone(), known, loaded));
+                let unread = provision.unread.keys().copied().collect();
+                refreshing.spawn(refresh(config.recorded.clone(), client.clone(), known, loaded, unread));
                 continue;
+            }
+            Some(read) = provision.reading.join_next() => {
+                provision.read(read.unwrap_or(Err(ViciError::Died("list-certs"))));
             }
             _ = ticks.tick() => provision.look().await,
         }
@@ -112,6 +116,16 @@ struct Provision<'a> {
     /// looks there for who is in.
     settled_at: Instant,
     is_told: bool,
+    /// Looks for the certificates of authorities that the daemon trusts.
+    reading: JoinSet<Result<BTreeMap<CertificateHash, Vec<u8>>, ViciError>>,
+    /// When that is done; none when nothing is wanted of it.
+    read_at: Option<Instant>,
+    /// Those that were unloaded: the operator may have given the daemon the same certificate.
+    unloaded: BTreeSet<CertificateHash>,
+    /// Those for which the look that is under way was begun.
+    looked_for: BTreeSet<CertificateHash>,
+    /// Those that were unloaded before their certificate was known, and when: their tunnels cannot be told yet.
+    unread: BTreeMap<CertificateHash, UnixTime>,
 }
 
 impl<'a> Provision<'a> {
@@ -130,6 +144,11 @@ impl<'a> Provision<'a> {
             told_list: None,
             settled_at: Instant::now(),
             is_told: false,
+            reading: JoinSet::new(),
+            read_at: None,
+            unloaded: BTreeSet::new(),
+            looked_for: BTreeSet::new(),
+            unread: BTreeMap::new(),
         }
     }
 
@@ -164,9 +183,7 @@ impl<'a> Provision<'a> {
                 continue;
             }
             self.told.remove(&authority.hash);
-            if self.authorities.len() < MAX_AUTHORITIES {
-                self.authorities.insert(authority);
-            } else {
+            if !self.know(authority) {
                 left_out += 1;
             }
         }
@@ -186,10 +203,27 @@ impl<'a> Provision<'a> {
         for (hash, (status, height)) in &self.heard {
             self.authorities.judge(hash, *status, *height, Some(now()));
         }
+        let unread = core::mem::take(&mut self.unread);
+        for (hash, until) in unread {
+            if self.authorities.contains(&hash) {
+                self.authorities.trusted_until(&hash, until);
+            } else if self.told_list.is_some() {
+                self.unread.insert(hash, until);
+            }
+        }
         if self.told_list.is_none() {
             self.authorities.forget_unrecorded();
         }
         refreshed.is_whole && !is_overtaken
+    }
+
+    /// One more authority is known. Says false when there are too many.
+    fn know(&mut self, authority: Authority) -> bool {
+        let has_room = self.authorities.len() < MAX_AUTHORITIES;
+        if has_room {
+            self.authorities.insert(authority);
+        }
+        has_room
     }
 
     /// The ledger's word on what is no known authority. Says whether the daemon has it.
@@ -253,6 +287,7 @@ impl<'a> Provision<'a> {
                     self.connection = Some(connection);
                     self.refused.clear();
                     self.settled_at = Instant::now() + SETTLE;
+                    self.read_at = Some(Instant::now());
                     Ok(loaded)
                 }
                 Err(error) => Err(error),
@@ -265,8 +300,56 @@ impl<'a> Provision<'a> {
                     .set(i64::try_from(loaded.len()).unwrap_or(i64::MAX));
                 self.loaded = Some(loaded);
                 self.is_told = false;
+                self.begin_reading();
             }
             Err(error) => self.lost(&error),
+        }
+    }
+
+    /// Looks once for all that were loaded by an earlier run or unloaded by this one: one look can take as long as
+    /// an OCSP responder.
+    fn begin_reading(&mut self) {
+        if !self.reading.is_empty() || self.read_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.read_at = None;
+        self.looked_for = core::mem::take(&mut self.unloaded);
+        let mut wanted = self.looked_for.clone();
+        let loaded = self.loaded.iter().flatten();
+        wanted.extend(loaded.filter(|hash| !self.authorities.contains(hash)));
+        if !wanted.is_empty() {
+            self.reading
+                .spawn(trusted(self.config.socket.clone(), wanted));
+        }
+    }
+
+    fn read(&mut self, read: Result<BTreeMap<CertificateHash, Vec<u8>>, ViciError>) {
+        let mut looked_for = core::mem::take(&mut self.looked_for);
+        let certificates = match read {
+            Ok(certificates) => certificates,
+            Err(error) => {
+                tracing::debug!(%error, "the daemon's certificates of authorities were not listed; trying again");
+                self.unloaded.append(&mut looked_for);
+                self.read_at = Some(Instant::now() + LOOK_EVERY);
+                return;
+            }
+        };
+        for (hash, certificate) in certificates {
+            if self.is_loaded(&hash) {
+                // What an earlier run loaded: by its certificate the tunnels are known that came in by it.
+                if let Some(authority) = Authority::read(&certificate)
+                    && self.know(authority)
+                    && let Some((status, height)) = self.heard.get(&hash)
+                {
+                    self.authorities.judge(&hash, *status, *height, Some(now()));
+                }
+            } else if looked_for.contains(&hash) {
+                tracing::error!(
+                    authority = %hash,
+                    "the daemon trusts this authority by its own configuration, too: remove it there (x509ca, authorities), \
+                     or its devices come in again"
+                );
+            }
         }
     }
 
@@ -298,15 +381,22 @@ impl<'a> Provision<'a> {
             // Until the ledger says something, what it said before counts.
             let is_kept = trusted.contains_key(hash)
                 || self.authorities.is_unknown(hash)
-                || !(self.is_listed || self.heard.contains_key(hash));
+                || !(self.is_listed
+                    || self.heard.contains_key(hash)
+                    || self.authorities.contains(hash));
             if is_kept || self.refused.contains_key(hash) || instant < self.settled_at {
                 continue;
             }
             if self.change(hash, None).await {
-                self.authorities.trusted_until(hash, now());
+                if self.authorities.contains(hash) {
+                    self.authorities.trusted_until(hash, now());
+                } else if self.unread.len() < MAX_AUTHORITIES {
+                    self.unread.insert(*hash, now());
+                }
                 is_taken = true;
             }
         }
+        self.begin_reading();
         for (hash, authority) in &trusted {
             if !loaded.contains(hash) && !self.refused.contains_key(hash) {
                 self.change(hash, Some(authority)).await;
@@ -357,39 +447,10 @@ impl<'a> Provision<'a> {
                 .set(i64::try_from(loaded.len()).unwrap_or(i64::MAX));
         }
         if authority.is_none() && !self.config.dry_run {
-            self.warn_if_still_trusted(hash).await;
+            self.unloaded.insert(*hash);
+            self.read_at.get_or_insert_with(Instant::now);
         }
         true
-    }
-
-    /// The operator may have given the daemon the same certificate.
-    async fn warn_if_still_trusted(&mut self, hash: &CertificateHash) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        let arguments = Section::new().with("type", "X509").with("flag", "CA");
-        let mut is_there = false;
-        let outcome = connection
-            .stream(
-                COMMAND_TIMEOUT,
-                "list-certs",
-                &arguments,
-                "list-cert",
-                |message| {
-                    let data = message.value("data");
-                    is_there |= data.is_some_and(|data| CertificateHash::of(data) == *hash);
-                },
-            )
-            .await;
-        match outcome {
-            Ok(()) if is_there => tracing::error!(
-                authority = %hash,
-                "the daemon trusts this authority by its own configuration, too: remove it there (x509ca, authorities), \
-                 or its devices come in again"
-            ),
-            Ok(()) => {}
-            Err(error) => self.lost(&error),
-        }
     }
 }
 

@@ -22,11 +22,14 @@ pub(super) struct Refreshed {
     pub(super) is_whole: bool,
 }
 
+/// Asks for the authorities that are not `known`, and the ledger's word on all, `loaded` (which the daemon has)
+/// included. While no node lists them, `loaded` and `unread` (which it had) are fetched by their hashes.
 pub(super) async fn refresh(
     recorded: Recorded,
     client: Client,
     known: BTreeSet<CertificateHash>,
     loaded: BTreeSet<CertificateHash>,
+    unread: BTreeSet<CertificateHash>,
 ) -> Refreshed {
     let mut refreshed = Refreshed {
         listed: Ok(()),
@@ -40,7 +43,12 @@ pub(super) async fn refresh(
         refreshed.is_whole = false;
         BTreeSet::new()
     });
-    let new = listed.difference(&known).copied();
+    let mut new: BTreeSet<_> = listed.difference(&known).copied().collect();
+    if refreshed.listed.is_err() {
+        // A node that does not list may still give what it is asked for.
+        new.extend(loaded.difference(&known));
+        new.extend(unread.difference(&known));
+    }
     let mut fetching = stream::iter(new)
         .map(|hash| {
             let recorded = &recorded;
@@ -54,7 +62,9 @@ pub(super) async fn refresh(
                 .failed
                 .push((hash, "it is no certificate of a CA".to_owned())),
             Err(error) => {
-                refreshed.failed.push((hash, error.to_string()));
+                if listed.contains(&hash) {
+                    refreshed.failed.push((hash, error.to_string()));
+                }
                 refreshed.is_whole = false;
             }
         }

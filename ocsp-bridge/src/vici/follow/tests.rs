@@ -438,6 +438,129 @@ async fn an_authority_that_is_revoked_takes_its_tunnels_along() {
 }
 
 #[tokio::test]
+async fn authorities_that_are_unloaded_together_are_looked_for_once() {
+    let mut stage = Stage::new().await;
+    let root = fixture::Authority::new("Root");
+    let hash = stage.ledger.records_authority(&root.certificate);
+    for number in 0..20 {
+        let mut params = fixture::params(&format!("Vendor {number}"));
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let vendor = root.issue(&PKCS_ECDSA_P256_SHA256, params).1;
+        stage.ledger.records_authority(&vendor);
+    }
+    stage.config.authorities = vec![URI.to_owned()];
+    stage.follow().await;
+    until("all are trusted", || stage.daemon.authorities().len() == 21).await;
+    assert_eq!(stage.daemon.count("list-certs CA"), 0);
+    // Past the time in which nothing is taken away.
+    sleep(Duration::from_millis(800)).await;
+    // Nor does anything wait for that look.
+    stage.daemon.treats("list-certs", Some(Mood::Hangs));
+    stage.ledger.revokes(hash);
+    until("none is trusted", || stage.daemon.authorities().is_empty()).await;
+    until("they are looked for", || {
+        stage.daemon.count("list-certs CA") > 0
+    })
+    .await;
+    let late = fixture::Authority::new("Late").certificate;
+    let late = stage.ledger.records_authority(&late);
+    until("a vendor is trusted", || {
+        stage.daemon.authorities() == [name(late)]
+    })
+    .await;
+    assert_eq!(stage.daemon.count("unload-authority"), 21);
+    assert_eq!(stage.daemon.count("list-certs CA"), 1);
+}
+
+#[tokio::test]
+async fn a_look_for_what_was_unloaded_that_failed_is_done_again() {
+    let mut stage = Stage::new().await;
+    let vendor = fixture::Authority::new("Vendor").certificate;
+    let hash = stage.ledger.records_authority(&vendor);
+    stage.config.authorities = vec![URI.to_owned()];
+    stage.follow().await;
+    until("it is trusted", || {
+        stage.daemon.authorities() == [name(hash)]
+    })
+    .await;
+    stage.daemon.treats("list-certs", Some(Mood::Breaks));
+    stage.ledger.revokes(hash);
+    until("it is looked for again", || {
+        stage.daemon.count("list-certs CA") > 1
+    })
+    .await;
+    stage.daemon.treats("list-certs", None);
+    let before = stage.daemon.count("list-certs CA");
+    until("that is done", || {
+        stage.daemon.count("list-certs CA") > before
+    })
+    .await;
+    let done = stage.daemon.count("list-certs CA");
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(stage.daemon.count("list-certs CA"), done);
+}
+
+/// A stage whose daemon has, from an earlier run, an authority with a device that is in by it as 1, while 2 is in by
+/// another. The device's certificate is valid.
+async fn adopted() -> (Stage, Vec<u8>, CertificateHash) {
+    let mut stage = Stage::new().await;
+    let vendor = fixture::Authority::new("Vendor");
+    let authority = stage.ledger.records_authority(&vendor.certificate);
+    let mut params = fixture::params("a.test");
+    params.subject_alt_names = vec![SanType::DnsName("a.test".try_into().unwrap())];
+    let device = vendor.issue(&PKCS_ECDSA_P256_SHA256, params).1;
+    stage.ledger.records(&device);
+    stage.daemon.knows(&device);
+    stage.daemon.has(1, "a.test", 5);
+    stage.device(2, "b.test");
+    let section = Section::new().with_list("ocsp_uris", &[URI]);
+    stage.daemon.load(&name(authority), section);
+    stage.config.authorities = vec![URI.to_owned()];
+    (stage, vendor.certificate, authority)
+}
+
+#[tokio::test]
+async fn an_adopted_authority_takes_its_tunnels_along_though_no_node_lists_authorities() {
+    for is_before in [true, false] {
+        let (mut stage, certificate, authority) = adopted().await;
+        stage.daemon.knows(&certificate);
+        stage.ledger.is_away(true);
+        if is_before {
+            stage.ledger.revokes(authority);
+        }
+        stage.follow().await;
+        if !is_before {
+            sleep(Duration::from_millis(300)).await;
+            stage.ledger.revokes(authority);
+        }
+        stage.gone(1).await;
+        until("it is not trusted", || {
+            stage.daemon.authorities().is_empty()
+        })
+        .await;
+        assert!(stage.daemon.is_in(2));
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_was_unloaded_unread_is_fetched_for_its_tunnels() {
+    let (mut stage, _, authority) = adopted().await;
+    stage.ledger.is_away(true);
+    stage.ledger.lists_nothing(true);
+    stage.ledger.revokes(authority);
+    stage.follow().await;
+    until("it is not trusted", || {
+        stage.daemon.authorities().is_empty()
+    })
+    .await;
+    sleep(Duration::from_millis(300)).await;
+    assert!(stage.daemon.is_in(1), "nobody knows what it issued");
+    stage.ledger.is_away(false);
+    stage.gone(1).await;
+    assert!(stage.daemon.is_in(2));
+}
+
+#[tokio::test]
 async fn an_authority_that_the_daemon_refuses_is_not_offered_over_and_over() {
     let mut stage = Stage::new().await;
     let vendor = fixture::Authority::new("Vendor").certificate;
