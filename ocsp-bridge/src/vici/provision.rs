@@ -477,3 +477,6 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 
 /// The most words that are kept of what is no known authority while a refresh runs; with more, it is done again.
 const MAX_HEARD: usize = 65_536;
+
+#[cfg(test)]
+mod tests;

@@ -596,3 +596,6 @@ const MAX_EVENTS: usize = 64;
 
 /// The most questions to the ledger under way.
 const MAX_INQUIRIES: usize = 256;
+
+#[cfg(test)]
+mod tests;
