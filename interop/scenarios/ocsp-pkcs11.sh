@@ -1,5 +1,5 @@
-# ocsp-bridge signs with keys on a PKCS#11 token (SoftHSM); the token goes away and comes back; openssl judges
-# needs: softhsm2-util pkcs11-tool
+# ocsp-bridge signs OCSP and CRLs with keys on a PKCS#11 token (SoftHSM); it goes away and comes back; openssl and pki judge
+# needs: softhsm2-util pkcs11-tool pki
 module=
 for path in /usr/lib/softhsm/libsofthsm2.so /usr/lib64/pkcs11/libsofthsm2.so; do [ -e "$path" ] && module=$path; done
 [ -n "$module" ] || fail "SoftHSM's module is not where it is looked for"
@@ -25,7 +25,7 @@ ledger_init
 ledger_start
 number=10
 for ca in own "${!kinds[@]}"; do
-  vendor_ca "$ca"
+  if [ "$ca" = rsa ]; then vendor_ca rsa rsa:2048; else vendor_ca "$ca"; fi
   issued_by "$ca" "$ca-valid" 0x2001
   issued_by "$ca" "$ca-revoked" 0x2002
   ledger submit "$ca.pem" --class ca || fail "the CA was not accepted"
@@ -41,6 +41,14 @@ for ca in own "${!kinds[@]}"; do
   ) 2>req.out || { cat req.out; fail "the delegate's certificate"; }
   printf '\n[[delegate]]\nissuer = "../%s.pem"\ncertificate = "../%s.delegate.pem"\npkcs11 = { module = "%s", token = "lab", key = "%s", pin_file = "../pin" }\n' \
     "$ca" "$ca" "$module" "$ca" >>bridge/bridge.toml
+done
+# The CRLs of two of them: their own keys are on the token.
+for ca in own rsa; do
+  number=$((number + 1))
+  softhsm2-util --import "$ca.key" --token lab --label "$ca CA" --id "$number" --pin "$pin" || fail "the key of $ca is not taken"
+  printf '\n[[crl]]\nissuer = "../%s.pem"\ncertificate = "../%s.pem"\npkcs11 = { module = "%s", token = "lab", key = "%s CA", pin_file = "../pin" }\n' \
+    "$ca" "$ca" "$module" "$ca" >>bridge/bridge.toml
+  printf 'url = "%s"\n' "$OCSP" >>bridge/bridge.toml
 done
 ocsp-bridge check-config --config bridge/bridge.toml || fail "check-config"
 bridge_run bridge "$OCSP_METRICS"
@@ -66,7 +74,30 @@ for ca in own "${!kinds[@]}"; do
   esac
 done
 
-step "the token is away: tryLater, not ready; back: good again, by itself"
+step "full and delta CRLs: openssl and strongSwan's pki accept what the token signed"
+# crl_verified FILE CA: openssl on its signature.
+crl_verified() { openssl crl -inform DER -in "$1" -noout -verify -CAfile "$2.pem" >crl.out 2>&1 && grep -q 'verify OK' crl.out; }
+on_list() { crl_get "$1.crl" "$(key_hash "$1").crl" && openssl crl -inform DER -in "$1.crl" -noout -text | grep -q "Serial Number: $2"; }
+for ca in own rsa; do
+  until_true 10 on_list "$ca" 2002 || fail "no CRL of $ca"
+  crl_verified "$ca.crl" "$ca" || { cat crl.out; fail "openssl crl -verify: $ca"; }
+  pki --verify --in "$ca-valid.pem" --cacert "$ca.pem" --crl "$ca.crl" --online >pki.out 2>&1 || { cat pki.out; fail "pki: $ca-valid"; }
+  grep -q 'certificate not revoked' pki.out || { cat pki.out; fail "pki has no CRL of $ca"; }
+  pki --verify --in "$ca-revoked.pem" --cacert "$ca.pem" --crl "$ca.crl" --online >pki.out 2>&1 && { cat pki.out; fail "pki: $ca-revoked"; }
+  grep -q 'key compromise' pki.out || { cat pki.out; fail "pki does not say why"; }
+  base=$(number "$ca.crl")
+  issued_by "$ca" "$ca-later" 0x2003
+  ledger submit "$ca-later.pem" || fail "the device was not accepted"
+  ledger revoke "$ca-later.pem" --reason superseded || fail "revoke"
+  until_true 10 on_list "$ca" 2003 || fail "the CRL of $ca does not follow the ledger"
+  crl_get delta.crl "$(key_hash "$ca").delta.crl?base=$base" || fail "no delta CRL of $ca"
+  crl_verified delta.crl "$ca" || { cat crl.out; fail "the delta CRL's signature: $ca"; }
+  openssl crl -inform DER -in delta.crl -noout -text >delta.txt
+  grep -q 'Serial Number: 2003' delta.txt && grep -q 'Delta CRL Indicator' delta.txt || { cat delta.txt; fail "the delta CRL of $ca"; }
+done
+openssl crl -inform DER -in rsa.crl -noout -text | grep -q 'Signature Algorithm: sha256WithRSAEncryption' || fail "not signed by RSA"
+
+step "the token is away: the CRL that is there serves; tryLater, not ready; back: good again, by itself"
 mv tokens away
 for _ in 1 2 3; do
   asked own -nonce
@@ -74,12 +105,24 @@ for _ in 1 2 3; do
 done
 in_segw curl -s "$OCSP_METRICS/ready" | grep -q "a signer's key cannot be used now" || fail "ready without a token"
 log_has bridge.log 'no response can be signed.*token' || fail "the log does not say why"
+before=$(number own.crl)
+issued_by own own-last 0x2004
+ledger submit own-last.pem || fail "the device was not accepted"
+ledger revoke own-last.pem --reason superseded || fail "revoke"
+not_ready() { in_segw curl -s "$OCSP_METRICS/ready" | grep -q "CRL of $(key_hash own): the next one cannot be signed.*token"; }
+until_true 15 not_ready || fail "ready without a key for CRLs"
+log_has bridge.log 'the key that signs CRLs cannot be used.*token' || fail "the log does not say why there is no CRL"
+crl_get own.crl "$(key_hash own).crl" && [ "$(number own.crl)" = "$before" ] && crl_verified own.crl own || fail "the CRL that is there is not served"
+in_segw curl -fs "$OCSP_METRICS/metrics" | grep -qx "ledgate_ocsp_bridge_crl_signer_available{issuer=\"$(key_hash own)\"} 0.0" ||
+  { in_segw curl -fs "$OCSP_METRICS/metrics" | grep crl_signer; fail "crl_signer_available"; }
 mv away tokens
 until_true 30 in_segw curl -fs "$OCSP_METRICS/ready" || fail "not ready again"
 for ca in own "${!kinds[@]}"; do
   asked "$ca" -nonce
   said "^$ca-valid.pem: good"
 done
+until_true 15 on_list own 2004 || fail "no new CRL after the token came back"
+crl_verified own.crl own || { cat crl.out; fail "the CRL after the token came back"; }
 log_has bridge.log 'responses are signed again' || fail "the log does not say that it signs again"
 
 step "SIGHUP: the same signers again, on the same token; one that is not on it is refused, and all goes on"

@@ -20,9 +20,11 @@ CNF
     -config "$1.cnf" -keyout "$1.key" -out "$1.pem" 2>"$1.openssl" || { cat "$1.openssl"; fail "openssl req $1"; }
 }
 
-# vendor_ca NAME: a vendor's own CA.
+# vendor_ca NAME [KIND]: a vendor's own CA; KIND is a key in the words of openssl req -newkey, if it is not P-256.
 vendor_ca() {
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 365 -subj "/O=Lab/CN=$1" \
+  local kind=(ec -pkeyopt ec_paramgen_curve:P-256)
+  [ $# -eq 1 ] || kind=("$2")
+  openssl req -x509 -newkey "${kind[@]}" -nodes -sha256 -days 365 -subj "/O=Lab/CN=$1" \
     -config <(printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n') \
     -extensions ca -keyout "$1.key" -out "$1.pem" 2>"$1.openssl" || { cat "$1.openssl"; fail "CA $1"; }
 }

@@ -17,15 +17,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::config::{Config, KeyPlace, SignerFiles, TlsListen, TokenKey};
+use crate::config::{Config, KeyPlace, SignerFiles, TlsListen};
 use crate::crl::{self, CrlLoadError, Crls};
 use crate::http::{self, Service, Tls, TlsError, TlsIdentity};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
-#[cfg(feature = "pkcs11")]
-use crate::signer::pkcs11::Pkcs11Key;
-use crate::signer::{Signer, SignerError};
+use crate::signer::{Signer, SignerError, token_key};
 use crate::signers::Signers;
 use settings::credential::{CredentialFileError, read_certificates, read_key};
 
@@ -144,7 +142,11 @@ impl Bridge {
             Arc::clone(&responder),
             stopped.clone(),
         ));
-        tasks.spawn(upkeep::check_keys(Arc::clone(&responder), stopped.clone()));
+        tasks.spawn(upkeep::check_keys(
+            Arc::clone(&responder),
+            Arc::clone(&crls),
+            stopped.clone(),
+        ));
         let nodes = Arc::new(crl::nodes(&config.ledger.index.nodes).map_err(StartError::Ledger)?);
         for issuer in crls.iter() {
             let (issuer, nodes) = (Arc::clone(issuer), Arc::clone(&nodes));
@@ -324,24 +326,10 @@ fn load_signer(files: &SignerFiles, now: UnixTime) -> Result<Signer, StartError>
             let key = read_key(path)?;
             Signer::from_pkcs8(now, key.as_bytes(), &certificate).map_err(bad)
         }
-        KeyPlace::Token(place) => token_signer(place, now, &certificate).map_err(bad),
+        KeyPlace::Token(place) => token_key(place, &certificate)
+            .and_then(|key| Signer::new(now, key, &certificate))
+            .map_err(bad),
     }
-}
-
-#[cfg(feature = "pkcs11")]
-fn token_signer(
-    place: &TokenKey,
-    now: UnixTime,
-    certificate: &[u8],
-) -> Result<Signer, SignerError> {
-    let key = Pkcs11Key::for_certificate(place, certificate)?;
-    Signer::new(now, Box::new(key), certificate)
-}
-
-/// The configuration's check says which build is needed before it comes to this.
-#[cfg(not(feature = "pkcs11"))]
-fn token_signer(_: &TokenKey, _: UnixTime, _: &[u8]) -> Result<Signer, SignerError> {
-    Err(SignerError::NoPkcs11)
 }
 
 fn first_certificate(path: &std::path::Path) -> Result<Vec<u8>, StartError> {

@@ -20,6 +20,7 @@
 //!
 //! [RFC 5280 §5]: https://www.rfc-editor.org/rfc/rfc5280#section-5
 
+mod delta;
 mod encode;
 mod entry;
 mod follow;
@@ -37,11 +38,14 @@ mod serial;
 mod signer;
 
 #[cfg(test)]
-mod tests;
+mod slow_keys;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use ledger::Height;
 use ocsp::UnixTime;
 
@@ -114,7 +118,20 @@ impl Crls {
         }
     }
 
-    /// What keeps CRLs from being served.
+    /// Tries the signers' keys that are kept elsewhere: one that is lost, or does not answer any more, is found out before
+    /// a CRL is due, and what was due meanwhile is signed when it is back. It ends within two seconds.
+    ///
+    /// It needs a Tokio runtime.
+    pub async fn check_remote_keys(&self) {
+        join_all(self.issuers.iter().map(async |issuer| {
+            if issuer.signer().check_remote_key().await {
+                issuer.try_again();
+            }
+        }))
+        .await;
+    }
+
+    /// What keeps CRLs from being served, or the next ones from being signed.
     pub fn problems(&self, now: UnixTime) -> Vec<String> {
         self.issuers
             .iter()

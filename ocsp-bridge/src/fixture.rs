@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use const_oid::ObjectIdentifier;
 use der::asn1::{Any, BitString, GeneralizedTime, OctetString};
@@ -22,7 +22,7 @@ use x509_cert::Certificate;
 use x509_cert::ext::Extensions;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-use crate::signer::Signer;
+use crate::signer::{SignError, Signer, SigningCost, SigningKey};
 use crate::source::{BoxFuture, Finding, LookUp, Source, Unavailable};
 
 /// 2026-08-01T00:00:00Z.
@@ -38,9 +38,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let mut params = params(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = Self::params(name);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let certificate = params.self_signed(&key).unwrap().der().to_vec();
         let parsed = Certificate::from_der(&certificate).unwrap();
@@ -55,6 +53,13 @@ impl Authority {
             issuer: Issuer::new(params, key),
             certificate,
         }
+    }
+
+    pub(crate) fn params(name: &str) -> CertificateParams {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
     }
 
     pub(crate) fn key_pkcs8(&self) -> Vec<u8> {
@@ -114,6 +119,68 @@ pub(crate) fn self_signed(
     let key = KeyPair::generate_for(algorithm).unwrap();
     let certificate = params.self_signed(&key).unwrap();
     (key.serialize_der(), certificate.der().to_vec())
+}
+
+/// A key that signs when a test lets it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    public_key: Vec<u8>,
+    cost: SigningCost,
+    pub(crate) begun: AtomicUsize,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Held {
+    /// The key of this certificate, and what lets it sign once.
+    pub(crate) fn new(certificate: &[u8], cost: SigningCost) -> (Arc<Self>, mpsc::Sender<()>) {
+        let parsed = Certificate::from_der(certificate).unwrap();
+        let key = parsed.tbs_certificate().subject_public_key_info();
+        let (send, go) = mpsc::channel();
+        let held = Arc::new(Self {
+            public_key: key.subject_public_key.raw_bytes().to_vec(),
+            cost,
+            begun: AtomicUsize::new(0),
+            go: Mutex::new(go),
+        });
+        (held, send)
+    }
+
+    /// Waits until so many signatures were begun.
+    pub(crate) async fn has_begun(&self, count: usize) {
+        let began = Instant::now();
+        while self.begun.load(Ordering::SeqCst) < count {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(1));
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl SigningKey for Arc<Held> {
+    fn algorithms(&self) -> &[ocsp::SignatureAlgorithm] {
+        &[ocsp::SignatureAlgorithm::EcdsaSha256]
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn cost(&self) -> SigningCost {
+        self.cost
+    }
+
+    fn check(&self) -> Result<(), SignError> {
+        self.sign(ocsp::SignatureAlgorithm::EcdsaSha256, &[])
+            .map(drop)
+    }
+
+    fn sign(&self, _: ocsp::SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        match self.go.lock().unwrap().recv() {
+            Ok(()) => Ok(vec![1, 2, 3]),
+            Err(error) => Err(SignError::Failed(error.to_string())),
+        }
+    }
 }
 
 pub(crate) fn local_signer(algorithm: &'static SignatureAlgorithm) -> Signer {

@@ -10,13 +10,11 @@ mod unsigned;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use futures_util::future::{join_all, pending, try_join_all};
+use futures_util::future::{join_all, try_join_all};
 use ledger::CertificateHash;
 use ocsp::{CertId, Request, RequestError, ResponseStatus, UnixTime};
 use thiserror::Error;
-use tokio::time::timeout;
 
 use self::flights::Outcome;
 use self::look_up::LookingUp;
@@ -27,7 +25,7 @@ use crate::answer::{Answer, Origin};
 use crate::cache::{Entry, Signed, Span};
 use crate::signer::{SignError, Signer};
 use crate::signers::{self, Signers};
-use crate::signing_queue::{RemoteQueue, Wanted};
+use crate::signing_queue::{RemoteQueue, Trial, Wanted};
 use crate::source::{Source, Unavailable};
 use crate::translate::{NoncePolicy, Policy};
 
@@ -154,24 +152,10 @@ impl Responder {
     }
 
     async fn check_remote_key(&self, signer: &Arc<Signer>, queue: &RemoteQueue) {
-        let ended = signer.ended();
-        let trial = async {
-            match queue.check(signer).await {
-                // Those that keep it busy tell how it does.
-                None | Some(Err(SignError::Busy)) => pending().await,
-                Some(done) => done,
-            }
-        };
-        match timeout(CHECK_TIME, trial).await {
-            Ok(Ok(())) => self.note_able(),
-            Ok(Err(error)) => self.note_unable(&error),
-            // A long queue that moves is no failure.
-            Err(_) if signer.ended() != ended => {}
-            Err(_) => {
-                signer.note_hanging(ended);
-                let detail = format!("it does not answer within {} s", CHECK_TIME.as_secs());
-                self.note_unable(&SignError::Unavailable(detail));
-            }
+        match queue.try_key(signer.key()).await {
+            Trial::Able => self.note_able(),
+            Trial::Unable(error) => self.note_unable(&error),
+            Trial::Busy => {}
         }
     }
 
@@ -436,9 +420,6 @@ impl fmt::Debug for Responder {
             .finish_non_exhaustive()
     }
 }
-
-/// How long a key that is kept elsewhere may take to answer.
-const CHECK_TIME: Duration = Duration::from_secs(2);
 
 /// What keeps signers from signing.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

@@ -3,10 +3,11 @@
 #[cfg(feature = "pkcs11")]
 pub(crate) mod pkcs11;
 mod pkcs8;
+mod watched;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use der::Decode;
 use ocsp::{
@@ -17,22 +18,21 @@ use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
+pub(crate) use self::watched::WatchedKey;
+
 use self::pkcs8::Pkcs8Key;
+use crate::config::TokenKey;
 
 /// A signing key with the certificate that says so: the issuing authority's own, a delegate of it with
 /// id-kp-OCSPSigning, or one that relying parties trust locally (RFC 6960 §4.2.2.2).
 pub struct Signer {
-    key: Box<dyn SigningKey>,
+    key: Arc<WatchedKey>,
     certificate: Vec<u8>,
     /// `[0] EXPLICIT SEQUENCE OF Certificate`, ready for every response.
     certificates: Vec<u8>,
     key_hash: [u8; 20],
     not_before: UnixTime,
     not_after: UnixTime,
-    /// How many signatures and trials have ended, however they did.
-    ended: AtomicU64,
-    /// A trial was not back in time, and nothing has ended since.
-    hangs: AtomicBool,
 }
 
 impl Signer {
@@ -78,14 +78,12 @@ impl Signer {
             wire::tlv(out, tag::SEQUENCE, certificate);
         });
         let signer = Self {
-            key,
+            key: Arc::new(WatchedKey::new(key)),
             certificate: certificate.to_vec(),
             certificates,
             key_hash,
             not_before: UnixTime(validity.not_before.to_unix_duration().as_secs()),
             not_after: UnixTime(validity.not_after.to_unix_duration().as_secs()),
-            ended: AtomicU64::new(0),
-            hangs: AtomicBool::new(false),
         };
         signer.check_validity(now)?;
         Ok(signer)
@@ -118,26 +116,12 @@ impl Signer {
     /// Whether its key can be used as far as is known: the last attempt did not fail, and its key answers.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        !self.hangs.load(Ordering::Acquire) && self.key.is_available()
+        self.key.is_available()
     }
 
-    /// How many signatures and trials have ended so far.
-    pub(crate) fn ended(&self) -> u64 {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// Its key has not answered for long. It is not available until it does.
-    pub(crate) fn note_hanging(&self, ended: u64) {
-        self.hangs.store(true, Ordering::Release);
-        // One that ended meanwhile may have been quicker than the line above.
-        if self.ended() != ended {
-            self.hangs.store(false, Ordering::Release);
-        }
-    }
-
-    fn note_ended(&self) {
-        self.ended.fetch_add(1, Ordering::AcqRel);
-        self.hangs.store(false, Ordering::Release);
+    /// Its key, for those who try it.
+    pub(crate) const fn key(&self) -> &Arc<WatchedKey> {
+        &self.key
     }
 
     /// Tries whether its key can be used now. It may block for as long as a signature takes.
@@ -146,9 +130,7 @@ impl Signer {
     ///
     /// [`SignError`], as for a signature.
     pub fn check(&self) -> Result<(), SignError> {
-        let done = self.key.check();
-        self.note_ended();
-        done
+        self.key.check()
     }
 
     /// What a signature costs.
@@ -170,11 +152,7 @@ impl Signer {
         message: &[u8],
     ) -> Result<Vec<u8>, SignError> {
         self.check_validity(now)?;
-        let signed = self.key.sign(algorithm, message);
-        if matches!(self.cost(), SigningCost::Remote { .. }) {
-            self.note_ended();
-        }
-        signed
+        self.key.sign(algorithm, message)
     }
 
     /// The signed `OCSPResponse` of a `ResponseData`.
@@ -221,6 +199,22 @@ impl fmt::Debug for Signer {
 /// A key in memory, from PKCS#8, for those who sign something else than responses.
 pub(crate) fn pkcs8_key(pkcs8: &[u8]) -> Result<Box<dyn SigningKey>, SignerError> {
     Ok(Box::new(Pkcs8Key::new(pkcs8)?))
+}
+
+/// A key on a token, that this certificate is for. It may block for as long as the token takes.
+#[cfg(feature = "pkcs11")]
+pub(crate) fn token_key(
+    place: &TokenKey,
+    certificate: &[u8],
+) -> Result<Box<dyn SigningKey>, SignerError> {
+    let key = pkcs11::Pkcs11Key::for_certificate(place, certificate)?;
+    Ok(Box::new(key))
+}
+
+/// The configuration's check says which build is needed before it comes to this.
+#[cfg(not(feature = "pkcs11"))]
+pub(crate) fn token_key(_: &TokenKey, _: &[u8]) -> Result<Box<dyn SigningKey>, SignerError> {
+    Err(SignerError::NoPkcs11)
 }
 
 /// A private key that can sign, wherever it is kept. Its `Debug` must not show the key.

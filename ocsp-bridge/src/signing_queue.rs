@@ -1,12 +1,16 @@
 //! Where slow signatures are made: not on the runtime's threads, in turn, and only so many.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use futures_util::future::pending;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::signer::{SignError, Signer, SigningCost};
+use crate::signer::{SignError, Signer, SigningCost, WatchedKey};
 use crate::signers::Signers;
 
 /// The queues of a set of signers.
@@ -27,11 +31,7 @@ impl SigningQueues {
             .iter()
             .filter_map(|signer| match signer.cost() {
                 SigningCost::Remote { at_once } => {
-                    let queue = RemoteQueue {
-                        signatures: SigningQueue::new(at_once.get(), waiting),
-                        check: Arc::new(Semaphore::new(1)),
-                    };
-                    Some((Arc::clone(signer), queue))
+                    Some((Arc::clone(signer), RemoteQueue::new(at_once, waiting)))
                 }
                 SigningCost::Quick | SigningCost::Slow => None,
             })
@@ -68,14 +68,60 @@ pub(crate) struct RemoteQueue {
     check: Arc<Semaphore>,
 }
 
+/// How a key did when it was tried.
+#[derive(Debug)]
+pub(crate) enum Trial {
+    Able,
+    /// Others keep it busy, and tell how it does.
+    Busy,
+    Unable(SignError),
+}
+
 impl RemoteQueue {
+    /// A queue of a key that is given `at_once` signatures, in which at most `waiting` wait for their turn.
+    pub(crate) fn new(at_once: NonZeroUsize, waiting: usize) -> Self {
+        Self {
+            signatures: SigningQueue::new(at_once.get(), waiting),
+            check: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Where the key's signatures are made.
+    pub(crate) const fn signatures(&self) -> &SigningQueue {
+        &self.signatures
+    }
+
+    /// Tries the key: one that was lost and is back signs again, and one that is lost, or does not answer any more, is
+    /// found out before somebody needs it. It ends within two seconds.
+    pub(crate) async fn try_key(&self, key: &Arc<WatchedKey>) -> Trial {
+        let ended = key.ended();
+        let trial = async {
+            match self.check(key).await {
+                // Those that keep it busy tell how it does.
+                None | Some(Err(SignError::Busy)) => pending().await,
+                Some(done) => done,
+            }
+        };
+        match timeout(CHECK_TIME, trial).await {
+            Ok(Ok(())) => Trial::Able,
+            Ok(Err(error)) => Trial::Unable(error),
+            // A long queue that moves is no failure.
+            Err(_) if key.ended() != ended => Trial::Busy,
+            Err(_) => {
+                key.note_hanging(ended);
+                let detail = format!("it does not answer within {} s", CHECK_TIME.as_secs());
+                Trial::Unable(SignError::Unavailable(detail))
+            }
+        }
+    }
+
     /// Tries the key in its turn; `None` while the last trial has not ended, so that a key which does not answer takes
     /// one thread, not one for each trial.
-    pub(crate) async fn check(&self, signer: &Arc<Signer>) -> Option<Result<(), SignError>> {
+    async fn check(&self, key: &Arc<WatchedKey>) -> Option<Result<(), SignError>> {
         let only = Arc::clone(&self.check).try_acquire_owned().ok()?;
-        let signer = Arc::clone(signer);
+        let key = Arc::clone(key);
         let check = move || {
-            let done = signer.check();
+            let done = key.check();
             drop(only);
             done
         };
@@ -107,7 +153,7 @@ pub(crate) struct SigningQueue {
 }
 
 impl SigningQueue {
-    fn new(at_once: usize, waiting: usize) -> Self {
+    pub(crate) fn new(at_once: usize, waiting: usize) -> Self {
         let places = at_once.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
         let at_once = at_once.min(places);
         Self {
@@ -158,3 +204,6 @@ impl SigningQueue {
             .map_err(|error| failed(&format!("the signing thread ended: {error}")))?
     }
 }
+
+/// How long a key that is kept elsewhere may take to answer.
+const CHECK_TIME: Duration = Duration::from_secs(2);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join;
 use ledger_client::{Change, Changes};
 use ocsp::UnixTime;
 use tokio::sync::watch;
@@ -82,7 +83,11 @@ pub(super) async fn watch_stream(
 }
 
 /// Tries the keys that are kept elsewhere, again and again.
-pub(super) async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
+pub(super) async fn check_keys(
+    responder: Arc<Responder>,
+    crls: Arc<Crls>,
+    stopped: watch::Receiver<bool>,
+) {
     let mut ticks = interval(KEY_TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = until(stopped);
@@ -92,7 +97,7 @@ pub(super) async fn check_keys(responder: Arc<Responder>, stopped: watch::Receiv
             () = stopped.as_mut() => return,
             () = async {
                 ticks.tick().await;
-                responder.check_remote_keys().await;
+                join(responder.check_remote_keys(), crls.check_remote_keys()).await;
             } => {}
         }
     }

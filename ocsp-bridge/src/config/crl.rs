@@ -8,6 +8,7 @@ use hyper::http::uri::Scheme;
 use serde::Deserialize;
 use settings::SourceText;
 
+use super::key_place::{self, KeyPlace, RawTokenKey};
 use super::{ConfigError, MAX_LIFETIME};
 use crate::crl::CrlPolicy;
 
@@ -18,8 +19,8 @@ pub struct CrlConfig {
     pub issuer: PathBuf,
     /// The certificate of the key that signs: the same, or one that the CA issued in its own name for cRLSign.
     pub certificate: PathBuf,
-    /// The private key, PKCS#8 in PEM or DER, readable by its owner only.
-    pub key: PathBuf,
+    /// The private key.
+    pub key: KeyPlace,
     /// What the CRLs are like.
     pub policy: CrlPolicy,
 }
@@ -36,7 +37,8 @@ impl CrlConfig {
 pub(super) struct RawCrl {
     issuer: PathBuf,
     certificate: PathBuf,
-    key: PathBuf,
+    key: Option<PathBuf>,
+    pkcs11: Option<RawTokenKey>,
     url: Option<String>,
     lifetime_s: Option<u64>,
     delta_lifetime_s: Option<u64>,
@@ -81,7 +83,7 @@ impl RawCrl {
         Ok(CrlConfig {
             issuer: folder.join(self.issuer),
             certificate: folder.join(self.certificate),
-            key: folder.join(self.key),
+            key: key_place::check(source, "crl", folder, self.key, self.pkcs11)?,
             policy: CrlPolicy {
                 lifetime: Duration::from_secs(lifetime),
                 delta_lifetime: Duration::from_secs(delta_lifetime),
@@ -140,7 +142,7 @@ mod tests {
     fn little_is_needed_and_everything_can_be_said() {
         let crl = parse("").unwrap().crls.remove(0);
         assert_eq!(crl.issuer, Path::new("conf/ca.pem"));
-        assert_eq!(crl.key, Path::new("/keys/crl.key"));
+        assert_eq!(crl.key, KeyPlace::File("/keys/crl.key".into()));
         assert_eq!(crl.policy.lifetime, Duration::from_secs(600));
         assert_eq!(crl.policy.delta_lifetime, Duration::from_secs(60));
         assert_eq!((crl.policy.url, crl.policy.entries), (None, 2_000_000));
@@ -182,10 +184,53 @@ mod tests {
             ),
             ("url = \"http://a/?x=1\"\n", "expected the URL by which"),
             ("partition = 1\n", "unknown field"),
+            (
+                "pkcs11 = { module = \"m\", token = \"t\", key = \"k\", pin_file = \"p\" }\n",
+                "crl.pkcs11: key is there as well",
+            ),
         ] {
             let error = parse(more).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn the_key_is_in_one_place_that_a_signers_may_be_in() {
+        let parse = |key: &str| {
+            let text = GOOD.replace("key = \"/keys/crl.key\"\n", key);
+            Config::parse(Path::new("conf/bridge.toml"), &text)
+        };
+        let error = parse("").unwrap_err().to_string();
+        assert!(error.contains("crl.key: nothing was found"), "{error}");
+        let place = |key: &str| {
+            parse(&format!(
+                "pkcs11 = {{ module = \"/m.so\", token = \"lab\", {key}, pin_file = \"pin\" }}\n"
+            ))
+        };
+        let found = place("key = \"crl\"");
+        if cfg!(not(feature = "pkcs11")) {
+            let error = found.unwrap_err().to_string();
+            assert!(
+                error.contains("crl.pkcs11: this program was built without PKCS#11")
+                    && error.contains("--features pkcs11"),
+                "{error}"
+            );
+            return;
+        }
+        let config = found.unwrap();
+        let KeyPlace::Token(key) = &config.crls[0].key else {
+            panic!("{config:?}");
+        };
+        assert_eq!(key.to_string(), "the key \"crl\" on token \"lab\"");
+        assert_eq!(key.pin_file, Path::new("conf/pin"));
+        // It is taken over by a reload as another file is.
+        assert!(
+            config
+                .needs_restart(&place("id = \"01\"").unwrap())
+                .is_empty()
+        );
+        let error = place("id = \"0\"").unwrap_err().to_string();
+        assert!(error.contains("crl.pkcs11.id: \"0\" was found"), "{error}");
     }
 
     #[test]

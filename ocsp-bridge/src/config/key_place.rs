@@ -97,7 +97,7 @@ pub(super) struct RawTokenKey {
     sessions: Option<usize>,
 }
 
-/// Where the key of `[signer]` or a `[[delegate]]` is: exactly one place.
+/// Where the key of `[signer]`, a `[[delegate]]` or a `[[crl]]` is: exactly one place.
 pub(super) fn check(
     source: &SourceText<'_>,
     at: &str,

@@ -87,9 +87,8 @@ async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
 
 /// Whether a CRL was issued.
 async fn issue(issuer: &Arc<CrlIssuer>) -> bool {
-    let maker = Arc::clone(issuer);
-    match spawn_blocking(move || maker.issue(wall_clock())).await {
-        Ok(Ok(Some(crl))) => {
+    match issuer.issue_in_turn(wall_clock()).await {
+        Ok(Some(crl)) => {
             tracing::debug!(
                 issuer = issuer.name(),
                 number = %crl.number(),
@@ -100,13 +99,8 @@ async fn issue(issuer: &Arc<CrlIssuer>) -> bool {
             );
             true
         }
-        Ok(Ok(None)) => false,
-        Ok(Err(error)) => {
-            tell(issuer, error.to_string());
-            false
-        }
-        // The runtime stops.
-        Err(_) => false,
+        // It was told.
+        Ok(None) | Err(_) => false,
     }
 }
 

@@ -53,8 +53,12 @@ impl Issued {
             .or_else(|| self.newest.as_ref().map(|crl| crl.number()))
     }
 
-    /// Takes a newer one in.
-    pub(super) fn put(&mut self, crl: Arc<Crl>) {
+    /// Takes a newer one in. One that is not, since its key took longer than that of the next one, changes nothing.
+    pub(super) fn put(&mut self, crl: Arc<Crl>) -> bool {
+        let newest = self.newest.as_ref();
+        if newest.is_some_and(|newest| newest.number() >= crl.number()) {
+            return false;
+        }
         if let Some(before) = self.newest.replace(crl) {
             self.older.push_back(Older {
                 number: before.number(),
@@ -74,6 +78,7 @@ impl Issued {
         while self.older.len() > MOST_REMEMBERED {
             self.older.pop_front();
         }
+        true
     }
 
     /// Lets go of what has run out; of the newest one only its number is left then.

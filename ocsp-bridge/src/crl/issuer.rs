@@ -1,18 +1,16 @@
 //! The CRLs of one issuer: what the ledger says, and what was made of it.
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ledger::{ChainId, Height, IssuerId, RevocationPage};
-use lru::LruCache;
 use ocsp::UnixTime;
 use thiserror::Error;
-use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::watch;
 
 use super::CrlPolicy;
+use super::delta::Deltas;
 use super::encode::{Frame, Head};
 use super::issued::Issued;
 use super::number::CrlNumber;
@@ -21,9 +19,6 @@ use super::revocations::{PageError, Revocations};
 use super::schedule::Schedule;
 use super::signer::CrlSigner;
 use crate::signer::SignError;
-
-/// The most delta CRLs that are kept: one for each full one that relying parties hold.
-const MOST_DELTAS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 
 /// Makes the CRLs of one issuer.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ pub struct CrlIssuer {
     revocations: Mutex<Revocations>,
     standing: Mutex<Standing>,
     issued: Mutex<Issued>,
-    deltas: AsyncMutex<LruCache<CrlNumber, Arc<Crl>>>,
+    deltas: Deltas,
     /// The newest block that is known to have changed something on the ledger.
     wanted: watch::Sender<Height>,
     chain: Option<ChainId>,
@@ -48,10 +43,24 @@ pub struct CrlIssuer {
 struct Standing {
     /// When everything was known, and the time of the newest block then.
     complete: Option<(Instant, UnixTime)>,
-    /// What is wrong with the node's answers, or with the signing.
+    /// What is wrong with the node's answers.
     problem: Option<String>,
+    /// What kept the CRL that was due last from being signed.
+    unsigned: Option<String>,
     /// How long the last full CRL took to make.
     took: Duration,
+}
+
+/// What a CRL consists of, apart from who signs it.
+pub(super) struct Draft {
+    pub(super) number: CrlNumber,
+    pub(super) next_update: UnixTime,
+    pub(super) base: Option<CrlNumber>,
+    /// Where its delta CRLs are.
+    pub(super) freshest: Option<String>,
+    pub(super) entries: Vec<Bytes>,
+    /// How many certificates are on the list.
+    pub(super) count: usize,
 }
 
 /// Why there is no CRL to serve now.
@@ -92,7 +101,7 @@ impl CrlIssuer {
             signer: RwLock::new(Arc::new(signer)),
             standing: Mutex::default(),
             issued: Mutex::default(),
-            deltas: AsyncMutex::new(LruCache::new(MOST_DELTAS)),
+            deltas: Deltas::new(),
             wanted: watch::Sender::new(Height(0)),
             chain,
         }
@@ -128,9 +137,10 @@ impl CrlIssuer {
         Arc::clone(&self.signer.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Signs with another key from the next CRL on.
+    /// Signs with another key from the next CRL on; at once, where the last one has not signed what is due.
     pub fn replace_signer(&self, signer: Arc<CrlSigner>) {
         *self.signer.write().unwrap_or_else(PoisonError::into_inner) = signer;
+        self.try_again();
     }
 
     /// Block `height` changed something on the ledger.
@@ -156,15 +166,19 @@ impl CrlIssuer {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn issued(&self) -> MutexGuard<'_, Issued> {
+    pub(super) fn issued(&self) -> MutexGuard<'_, Issued> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    const fn schedule(&self) -> Schedule {
+    pub(super) const fn deltas(&self) -> &Deltas {
+        &self.deltas
+    }
+
+    pub(super) const fn schedule(&self) -> Schedule {
         Schedule::new(self.policy.lifetime)
     }
 
-    const fn delta_schedule(&self) -> Schedule {
+    pub(super) const fn delta_schedule(&self) -> Schedule {
         Schedule::new(self.policy.delta_lifetime)
     }
 
@@ -180,12 +194,25 @@ impl CrlIssuer {
         Ok(())
     }
 
-    /// Notes what keeps pages from being taken in, or CRLs from being signed. Tells whether that is news.
+    /// Notes what keeps pages from being taken in. Tells whether that is news.
     pub(crate) fn note(&self, problem: String) -> bool {
         let mut standing = self.standing();
         let is_news = standing.problem.as_ref() != Some(&problem);
         standing.problem = Some(problem);
         is_news
+    }
+
+    /// Notes what keeps the CRL that is due from being signed, or that nothing does. Tells whether that is news.
+    fn note_unsigned(&self, problem: Option<String>) -> bool {
+        let mut standing = self.standing();
+        let is_news = standing.unsigned != problem;
+        standing.unsigned = problem;
+        is_news
+    }
+
+    /// Its key is back: what is due is tried again at once.
+    pub(crate) fn try_again(&self) {
+        self.wanted.send_modify(|_| {});
     }
 
     /// Forgets everything that pages said: to begin anew after there were too many.
@@ -196,7 +223,7 @@ impl CrlIssuer {
     }
 
     /// Whether the ledger's answers are complete and fresh enough to issue something now.
-    fn is_fresh(&self, now: UnixTime) -> Result<(), String> {
+    pub(super) fn is_fresh(&self, now: UnixTime) -> Result<(), String> {
         let standing = self.standing();
         let because = || {
             standing
@@ -219,12 +246,51 @@ impl CrlIssuer {
     }
 
     /// The number of what would be issued now by this schedule.
-    fn number(schedule: Schedule, revocations: &Revocations, now: UnixTime) -> CrlNumber {
+    pub(super) fn number(
+        schedule: Schedule,
+        revocations: &Revocations,
+        now: UnixTime,
+    ) -> CrlNumber {
         let (height, time) = revocations.newest();
         let begin = schedule.begin(now);
         // The ledger's clock may be ahead of ours.
         let this_update = if time <= now { begin.max(time) } else { begin };
         CrlNumber::new(height, this_update)
+    }
+
+    /// Issues the full CRL that is due, if one is and the ledger's answers allow it, where the signer's signatures are
+    /// made. A key that does not answer is not waited for without end: the CRL is issued when it answers after all, and
+    /// until then no other one is begun.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot sign, or has not yet.
+    pub(crate) async fn issue_in_turn(
+        self: &Arc<Self>,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Crl>>, SignError> {
+        self.issued().withdraw_stale(now);
+        if self.is_fresh(now).is_err() {
+            return Ok(None);
+        }
+        let due = Self::number(self.schedule(), &self.revocations(), now);
+        let made = if self.newest().is_some_and(|crl| crl.number() >= due) {
+            Ok(None)
+        } else {
+            let maker = Arc::clone(self);
+            self.signer().make_full(move || maker.issue(now)).await
+        };
+        let problem = made.as_ref().err().map(ToString::to_string);
+        match &made {
+            Ok(_) if self.note_unsigned(None) => {
+                tracing::info!(issuer = self.name(), "CRLs are signed again");
+            }
+            Err(error) if self.note_unsigned(problem) => {
+                tracing::error!(issuer = self.name(), %error, "no new CRL can be signed");
+            }
+            Ok(_) | Err(_) => {}
+        }
+        made
     }
 
     /// Issues the full CRL that is due, if one is and the ledger's answers allow it. Takes as long as hashing and signing
@@ -249,51 +315,39 @@ impl CrlIssuer {
             revocations.expire(schedule.begin(now));
             (number, revocations.full(), revocations.len())
         };
-        let url = self
-            .policy
-            .url
-            .as_ref()
-            .map(|url| format!("{url}/crl/{}.delta.crl?base={number}", self.name()));
-        let crl = self.sign(
-            now,
-            schedule.next_update(now),
+        let url = self.policy.url.as_ref();
+        let draft = Draft {
             number,
-            None,
-            url.as_deref(),
+            next_update: schedule.next_update(now),
+            base: None,
+            freshest: url.map(|url| format!("{url}/crl/{}.delta.crl?base={number}", self.name())),
             entries,
             count,
-        )?;
-        let crl = Arc::new(crl);
+        };
+        let crl = Arc::new(self.sign(now, draft)?);
+        if !self.issued().put(Arc::clone(&crl)) {
+            return Ok(None);
+        }
         self.standing().took = began.elapsed();
-        self.issued().put(Arc::clone(&crl));
         Ok(Some(crl))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a CRL consists of")]
-    fn sign(
-        &self,
-        now: UnixTime,
-        next_update: UnixTime,
-        number: CrlNumber,
-        base: Option<CrlNumber>,
-        freshest: Option<&str>,
-        entries: Vec<Bytes>,
-        count: usize,
-    ) -> Result<Crl, SignError> {
+    pub(super) fn sign(&self, now: UnixTime, draft: Draft) -> Result<Crl, SignError> {
         let signer = self.signer();
         let head = Head {
             algorithm: signer.algorithm(),
             issuer: signer.issuer_name(),
             key_id: signer.key_id(),
-            number,
-            next_update: next_update.min(signer.not_after()),
-            base,
-            freshest,
+            number: draft.number,
+            next_update: draft.next_update.min(signer.not_after()),
+            base: draft.base,
+            freshest: draft.freshest.as_deref(),
         };
+        let entries = draft.entries;
         let frame = Frame::new(&head, entries.iter().map(Bytes::len).sum());
         let signature = signer.sign(now, &frame.message(&entries))?;
         let pieces = frame.seal(head.algorithm, entries, &signature);
-        Ok(Crl::new(number, head.next_update, count, pieces))
+        Ok(Crl::new(head.number, head.next_update, draft.count, pieces))
     }
 
     /// The newest full CRL, run out or not.
@@ -312,7 +366,7 @@ impl CrlIssuer {
             Some(_) => Err(CrlUnavailable::Stale(
                 self.is_fresh(now)
                     .err()
-                    .or_else(|| self.standing().problem.clone())
+                    .or_else(|| self.hindrance())
                     .unwrap_or_else(|| "the next one is being made".to_owned()),
             )),
             None => Err(self.not_yet()),
@@ -321,72 +375,16 @@ impl CrlIssuer {
 
     fn not_yet(&self) -> CrlUnavailable {
         let loaded = self.held();
-        match &self.standing().problem {
-            Some(problem) => CrlUnavailable::Hindered(problem.clone()),
+        match self.hindrance() {
+            Some(problem) => CrlUnavailable::Hindered(problem),
             None => CrlUnavailable::Loading(loaded),
         }
     }
 
-    /// The delta CRL that adds to the full one of this number; to the oldest that is still good, if none is named.
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
-    pub async fn delta(
-        self: &Arc<Self>,
-        now: UnixTime,
-        base: Option<CrlNumber>,
-    ) -> Result<Arc<Crl>, CrlUnavailable> {
-        let newest = self.full(now)?;
-        let base = match base {
-            Some(base) => base,
-            None => self.issued().oldest(now).unwrap_or_else(|| newest.number()),
-        };
-        // Any bridge may have issued it, before or after a restart of this one.
-        let has_run_out = self.schedule().next_update(base.this_update()) <= now;
-        if has_run_out || base > newest.number() {
-            return Err(CrlUnavailable::Base);
-        }
-        // One at a time: who waits finds it made.
-        let mut deltas = self.deltas.lock().await;
-        if let Some(delta) = deltas.get(&base)
-            && now < delta.next_update()
-            && (self.is_fresh(now).is_err() || delta.number() >= self.delta_number(now))
-        {
-            return Ok(Arc::clone(delta));
-        }
-        self.is_fresh(now).map_err(CrlUnavailable::Hindered)?;
-        let this = Arc::clone(self);
-        let delta = spawn_blocking(move || this.issue_delta(now, base))
-            .await
-            .map_err(|_| CrlUnavailable::Hindered("the bridge is stopping".to_owned()))??;
-        let delta = Arc::new(delta);
-        deltas.put(base, Arc::clone(&delta));
-        Ok(delta)
-    }
-
-    fn delta_number(&self, now: UnixTime) -> CrlNumber {
-        Self::number(self.delta_schedule(), &self.revocations(), now)
-    }
-
-    fn issue_delta(&self, now: UnixTime, base: CrlNumber) -> Result<Crl, CrlUnavailable> {
-        let schedule = self.delta_schedule();
-        let (number, entries, count) = {
-            let revocations = self.revocations();
-            let entries = revocations
-                .delta(base.height())
-                .ok_or(CrlUnavailable::TooMuch)?;
-            let number = Self::number(schedule, &revocations, now);
-            (number, entries, revocations.len())
-        };
-        let entries = if entries.is_empty() {
-            Vec::new()
-        } else {
-            vec![Bytes::from(entries)]
-        };
-        let next_update = schedule.next_update(now);
-        self.sign(now, next_update, number, Some(base), None, entries, count)
-            .map_err(|error| CrlUnavailable::Hindered(error.to_string()))
+    fn hindrance(&self) -> Option<String> {
+        let standing = self.standing();
+        let problem = standing.problem.as_ref();
+        problem.or(standing.unsigned.as_ref()).cloned()
     }
 
     /// How long until something is due by the clock alone.
@@ -394,10 +392,13 @@ impl CrlIssuer {
         self.schedule().until_next(now)
     }
 
-    /// What keeps a CRL from being served; nothing if one is.
+    /// What keeps a CRL from being served, or the next one from being signed; nothing if all is well.
     #[must_use]
     pub fn problem(&self, now: UnixTime) -> Option<String> {
-        self.full(now).err().map(|error| error.to_string())
+        match self.full(now) {
+            Ok(_) => self.signer().problem(),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// How long the last full CRL took to make.

@@ -8,7 +8,8 @@ use settings::credential::{CredentialFileError, read_certificates, read_key};
 use thiserror::Error;
 
 use super::{CrlIssuer, CrlSigner, CrlSignerError, Crls};
-use crate::config::{Config, CrlConfig};
+use crate::config::{Config, CrlConfig, KeyPlace};
+use crate::signer::token_key;
 
 /// Why the CRLs of a configuration cannot be issued.
 #[derive(Debug, Error)]
@@ -26,7 +27,7 @@ pub enum CrlLoadError {
         issuer: PathBuf,
     },
     /// The key cannot sign the CRLs of this issuer.
-    #[error("{} with {}, for the CRLs of {}: {error}", files.certificate.display(), files.key.display(), files.issuer.display())]
+    #[error("{} with {}, for the CRLs of {}: {error}", files.certificate.display(), files.key, files.issuer.display())]
     Signer {
         /// The files.
         files: Box<CrlConfig>,
@@ -75,12 +76,18 @@ impl Crls {
 fn load_signer(crl: &CrlConfig, now: UnixTime) -> Result<CrlSigner, CrlLoadError> {
     let issuer = first_certificate(&crl.issuer)?;
     let certificate = first_certificate(&crl.certificate)?;
-    let key = read_key(&crl.key)?;
-    CrlSigner::from_pkcs8(now, &issuer, &certificate, key.as_bytes()).map_err(|error| {
-        CrlLoadError::Signer {
-            files: Box::new(crl.clone()),
-            error: Box::new(error),
+    let signer = match &crl.key {
+        KeyPlace::File(path) => {
+            let key = read_key(path)?;
+            CrlSigner::from_pkcs8(now, &issuer, &certificate, key.as_bytes())
         }
+        KeyPlace::Token(place) => token_key(place, &certificate)
+            .map_err(CrlSignerError::from)
+            .and_then(|key| CrlSigner::new(now, &issuer, &certificate, key)),
+    };
+    signer.map_err(|error| CrlLoadError::Signer {
+        files: Box::new(crl.clone()),
+        error: Box::new(error),
     })
 }
 

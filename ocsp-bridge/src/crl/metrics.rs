@@ -21,7 +21,7 @@ impl Collector for CrlCollector {
             issuer.newest().map_or(0, |crl| of(&crl))
         };
         type Value<'a> = &'a dyn Fn(&CrlIssuer) -> f64;
-        let rows: [(&str, &str, Option<Unit>, Value<'_>); 6] = [
+        let rows: [(&str, &str, Option<Unit>, Value<'_>); 8] = [
             (
                 "crl_entries",
                 "Certificates that are known to be revoked or on hold, by the SHA-1 of their issuer's key",
@@ -57,6 +57,18 @@ impl Collector for CrlCollector {
                 "How long the newest full CRL took to encode and to sign",
                 Some(Unit::Seconds),
                 &|issuer| issuer.took().as_secs_f64(),
+            ),
+            (
+                "crl_signer_available",
+                "Whether the signer's key can be used as far as is known: 0 while its token is away",
+                None,
+                &|issuer| f64::from(u8::from(issuer.signer().is_available())),
+            ),
+            (
+                "crl_signer_not_after",
+                "The last second in which the signer signs, Unix time",
+                Some(Unit::Seconds),
+                &|issuer| issuer.signer().not_after().0 as f64,
             ),
         ];
         for (name, help, unit, value) in rows {

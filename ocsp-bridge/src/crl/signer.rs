@@ -1,19 +1,33 @@
 //! Who signs CRLs.
 
 use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use der::Decode as _;
 use ledger::{CertificateError, HashAlgorithm, IssuerId, ParsedCertificate};
 use ocsp::{SignatureAlgorithm, UnixTime};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{KeyUsages, SubjectKeyIdentifier};
 
-use crate::signer::{SignError, SignerError, SigningKey, pkcs8_key};
+use crate::signer::{SignError, SignerError, SigningCost, SigningKey, WatchedKey, pkcs8_key};
+use crate::signing_queue::{RemoteQueue, Trial, Wanted};
 
 /// A key that signs an issuer's CRLs, and in whose name.
 pub struct CrlSigner {
-    key: Box<dyn SigningKey>,
+    key: Arc<WatchedKey>,
+    /// Where signatures are made, and the key is tried.
+    queue: RemoteQueue,
+    /// Held while a full CRL is made.
+    full: Arc<Semaphore>,
+    /// Held while a delta CRL is made.
+    delta: Arc<Semaphore>,
+    /// What the last trial of the key said, if it failed.
+    unable: Mutex<Option<SignError>>,
     algorithm: SignatureAlgorithm,
     issuer: Vec<u8>,
     id: IssuerId,
@@ -76,7 +90,16 @@ impl CrlSigner {
         }
         let algorithm = *key.algorithms().first().ok_or(SignerError::NoAlgorithm)?;
         let hashes = [HashAlgorithm::Sha1, HashAlgorithm::Sha256];
+        let at_once = match key.cost() {
+            SigningCost::Remote { at_once } => at_once,
+            // A full and a delta CRL.
+            SigningCost::Quick | SigningCost::Slow => LOCAL_AT_ONCE,
+        };
         let made = Self {
+            queue: RemoteQueue::new(at_once, WAITING),
+            full: Arc::new(Semaphore::new(1)),
+            delta: Arc::new(Semaphore::new(1)),
+            unable: Mutex::new(None),
             algorithm,
             issuer: issuer.subject().to_vec(),
             id: IssuerId::of(HashAlgorithm::Sha256, &issuer),
@@ -84,7 +107,7 @@ impl CrlSigner {
             key_id: key_id(certificate, &signer),
             not_before: UnixTime(signer.not_before()),
             not_after: UnixTime(signer.not_after().min(issuer.not_after())),
-            key,
+            key: Arc::new(WatchedKey::new(key)),
         };
         made.check_validity(now).map_err(SignerError::from)?;
         Ok(made)
@@ -125,6 +148,107 @@ impl CrlSigner {
     pub(crate) fn sign(&self, now: UnixTime, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.check_validity(now)?;
         self.key.sign(self.algorithm, message)
+    }
+
+    /// Makes a full CRL where this one's signatures are made: one at a time, on a thread that serves nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::Unavailable`] when the key cannot be used, when the last full CRL is not signed yet, or when this one
+    /// is not within five seconds; then `job` goes on, and nobody waits for what it says.
+    pub(crate) async fn make_full<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, SignError> + Send + 'static,
+    ) -> Result<T, SignError> {
+        let only = Arc::clone(&self.full)
+            .try_acquire_owned()
+            .map_err(|_| SignError::Unavailable("it has not signed the last CRL yet".to_owned()))?;
+        self.make(only, FULL_TIME, job).await
+    }
+
+    /// The same for a delta CRL. One after the other; who waits may find it made.
+    pub(crate) async fn make_delta<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, SignError> + Send + 'static,
+    ) -> Result<T, SignError> {
+        let limit = DELTA_TIME;
+        let turn = Arc::clone(&self.delta).acquire_owned();
+        let turn = if self.is_remote() {
+            timeout(limit, turn).await.map_err(|_| late(limit))?
+        } else {
+            turn.await
+        };
+        let only = turn.map_err(|_| SignError::Failed("the queue is closed".to_owned()))?;
+        self.make(only, limit, job).await
+    }
+
+    async fn make<T: Send + 'static>(
+        &self,
+        only: OwnedSemaphorePermit,
+        limit: Duration,
+        job: impl FnOnce() -> Result<T, SignError> + Send + 'static,
+    ) -> Result<T, SignError> {
+        // A list is not encoded, nor a thread taken, for a key that is known to be away: its trials say when it is back.
+        if !self.key.is_available() {
+            return Err(self.unable());
+        }
+        let made = self.queue.signatures().run(Wanted::ByMany, move || {
+            let made = job();
+            drop(only);
+            made
+        });
+        if self.is_remote() {
+            timeout(limit, made).await.map_err(|_| late(limit))?
+        } else {
+            // The length of the list decides, not a device.
+            made.await
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.key.cost(), SigningCost::Remote { .. })
+    }
+
+    /// Tries the key, if it is kept elsewhere. It ends within two seconds. Tells whether it is back.
+    pub(crate) async fn check_remote_key(&self) -> bool {
+        if !self.is_remote() {
+            return false;
+        }
+        let unable = match self.queue.try_key(&self.key).await {
+            Trial::Able => None,
+            Trial::Busy => return false,
+            Trial::Unable(error) => Some(error),
+        };
+        let [issuer, _] = &self.key_hashes;
+        let mut last = self.unable.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*last, &unable) {
+            (None, Some(error)) => {
+                tracing::error!(issuer, %error, "the key that signs CRLs cannot be used");
+            }
+            (Some(_), None) => tracing::info!(issuer, "the key that signs CRLs can be used again"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        let is_back = last.is_some() && unable.is_none();
+        *last = unable;
+        is_back
+    }
+
+    /// Whether its key can be used as far as is known.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.key.is_available()
+    }
+
+    /// What keeps its key from being used, if that is known to be so.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let problem = || format!("the next one cannot be signed: {}", self.unable());
+        (!self.is_available()).then(problem)
+    }
+
+    fn unable(&self) -> SignError {
+        let last = self.unable.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = || SignError::Unavailable("it failed".to_owned());
+        last.clone().unwrap_or_else(unknown)
     }
 
     pub(crate) const fn check_validity(&self, now: UnixTime) -> Result<(), SignError> {
@@ -199,3 +323,19 @@ fn key_id(certificate: &[u8], signer: &ParsedCertificate<'_>) -> Vec<u8> {
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+fn late(limit: Duration) -> SignError {
+    SignError::Unavailable(format!("no signature came within {} s", limit.as_secs()))
+}
+
+/// How long a key that is kept elsewhere is waited for with a full CRL.
+const FULL_TIME: Duration = Duration::from_secs(5);
+
+/// The same with a delta CRL, for which a client waits: less than `limits.answer_ms` is by default.
+const DELTA_TIME: Duration = Duration::from_secs(1);
+
+/// How many CRLs a key in memory signs at one time: a full and a delta one.
+const LOCAL_AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// How many signatures may wait for others: never more than a full one, a delta one and a trial.
+const WAITING: usize = 3;

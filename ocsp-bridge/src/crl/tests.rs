@@ -52,13 +52,13 @@ fn entry(serial: u64, reason: RevocationReason, changed: u64) -> RevocationEntry
 
 /// A ledger's list: the last change of each certificate.
 #[derive(Clone, Debug, Default)]
-struct Model {
+pub(crate) struct Model {
     entries: BTreeMap<CertificateHash, RevocationEntry>,
     height: u64,
 }
 
 impl Model {
-    fn change(&mut self, serial: u64, reason: RevocationReason) {
+    pub(crate) fn change(&mut self, serial: u64, reason: RevocationReason) {
         self.height += 1;
         let entry = entry(serial, reason, self.height);
         self.entries.insert(entry.hash, entry);
@@ -107,7 +107,7 @@ impl Model {
     }
 }
 
-fn policy() -> CrlPolicy {
+pub(crate) fn policy() -> CrlPolicy {
     CrlPolicy {
         lifetime: LIFETIME,
         delta_lifetime: Duration::from_secs(60),
@@ -129,12 +129,12 @@ fn issuer_of(authority: &Authority, policy: CrlPolicy) -> Arc<CrlIssuer> {
     ))
 }
 
-fn take(issuer: &CrlIssuer, model: &Model, now: UnixTime) {
+pub(crate) fn take(issuer: &CrlIssuer, model: &Model, now: UnixTime) {
     let page = model.page(issuer.revocations().next(), usize::MAX);
     issuer.take(&page, now).unwrap();
 }
 
-fn octets(crl: &Arc<Crl>) -> Vec<u8> {
+pub(crate) fn octets(crl: &Arc<Crl>) -> Vec<u8> {
     let body = crl.body().collect().now_or_never().unwrap().unwrap();
     let octets = body.to_bytes().to_vec();
     assert_eq!(octets.len() as u64, crl.length());

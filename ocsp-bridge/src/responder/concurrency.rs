@@ -1,22 +1,21 @@
 //! Requests that come at the same time: one look-up, one signature, and none of them in the way of the others.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use ledger::{BlockTime, Status};
-use ocsp::{CertStatus, SignatureAlgorithm};
+use ocsp::CertStatus;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::fixture::{
-    Authority, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
+    Authority, Held, NOW, Script, found, hash, local_signer, read, self_signed, signer_params,
 };
-use crate::signer::{Signer, SigningCost, SigningKey};
+use crate::signer::{Signer, SigningCost};
 use crate::source::{BoxFuture, Finding, LookUp};
 
 /// A ledger that is read at the beginning of a look-up and answers when a test opens the gate.
@@ -249,41 +248,6 @@ async fn a_failure_is_everybodys_and_is_not_kept() {
     assert_eq!(bench.gate.script.asked(), 2);
 }
 
-/// A key that signs when a test lets it.
-#[derive(Debug)]
-struct Held {
-    public_key: Vec<u8>,
-    cost: SigningCost,
-    begun: AtomicUsize,
-    go: Mutex<mpsc::Receiver<()>>,
-}
-
-impl SigningKey for Arc<Held> {
-    fn algorithms(&self) -> &[SignatureAlgorithm] {
-        &[SignatureAlgorithm::EcdsaSha256]
-    }
-
-    fn public_key(&self) -> &[u8] {
-        &self.public_key
-    }
-
-    fn cost(&self) -> SigningCost {
-        self.cost
-    }
-
-    fn check(&self) -> Result<(), SignError> {
-        self.sign(SignatureAlgorithm::EcdsaSha256, &[]).map(drop)
-    }
-
-    fn sign(&self, _: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, SignError> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        match self.go.lock().unwrap().recv() {
-            Ok(()) => Ok(vec![1, 2, 3]),
-            Err(error) => Err(SignError::Failed(error.to_string())),
-        }
-    }
-}
-
 fn held(cost: SigningCost) -> (Signer, Arc<Held>, mpsc::Sender<()>) {
     held_with(cost, signer_params("held"))
 }
@@ -292,19 +256,10 @@ fn held_with(
     cost: SigningCost,
     params: rcgen::CertificateParams,
 ) -> (Signer, Arc<Held>, mpsc::Sender<()>) {
-    use der::Decode as _;
     let (_, certificate) = self_signed(&PKCS_ECDSA_P256_SHA256, params);
-    let parsed = x509_cert::Certificate::from_der(&certificate).unwrap();
-    let key = parsed.tbs_certificate().subject_public_key_info();
-    let (send, go) = mpsc::channel();
-    let held = Arc::new(Held {
-        public_key: key.subject_public_key.raw_bytes().to_vec(),
-        cost,
-        begun: AtomicUsize::new(0),
-        go: Mutex::new(go),
-    });
+    let (held, go) = Held::new(&certificate, cost);
     let signer = Signer::new(NOW, Box::new(Arc::clone(&held)), &certificate).unwrap();
-    (signer, held, send)
+    (signer, held, go)
 }
 
 #[tokio::test]
@@ -408,17 +363,6 @@ async fn signatures_for_one_alone_take_no_room_of_those_that_are_kept() {
         successful += usize::from(answer.status == ResponseStatus::Successful);
     }
     assert_eq!(successful, 3);
-}
-
-impl Held {
-    /// Waits until so many signatures were begun.
-    async fn has_begun(&self, count: usize) {
-        let began = tokio::time::Instant::now();
-        while self.begun.load(Ordering::SeqCst) < count {
-            assert!(began.elapsed() < Duration::from_secs(20));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
 }
 
 #[tokio::test]
@@ -525,7 +469,7 @@ async fn no_answer_outlives_a_signer_whose_key_was_away_at_its_look_up() {
     let bench = Bench::quick();
     bench.responder.replace(Policy::default(), signers);
     bench.gate.open.add_permits(1);
-    away.note_hanging(away.ended());
+    away.key().note_hanging(away.key().ended());
     // The look-up is made while the other one signs, and the response without the nonce when this one is back.
     let nonce = bench.ca.request_with_nonce(1, &[1; 32]);
     let other = bench.ask_at(NOW, nonce).await.unwrap();

@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::{env, fs, thread};
 
 use cryptoki::error::RvError;
-use ledger::Status;
+use der::{Decode as _, Encode as _};
+use ledger::{RevocationReason, Status};
 use rcgen::date_time_ymd;
+use x509_cert::crl::CertificateList;
 
 use super::module::module;
 use super::*;
 use crate::config::{KeySelector, TOKEN_SESSIONS};
+use crate::crl::tests::{Model, octets, policy, take};
+use crate::crl::{Crl, CrlIssuer, CrlSigner, CrlSignerError, Crls};
 use crate::fixture::{Authority, NOW, Script, found, read, signer_params};
+use crate::signer::token_key;
 use crate::{Policy, Responder, ResponseStatus, Signer, SignerProblem, Signers};
 
 const PIN: &str = "1234";
@@ -298,6 +303,75 @@ fn a_token_that_went_away_comes_back() {
         }
         assert_eq!(responder.signer_problems(NOW), []);
         assert_eq!(ask(6).status, ResponseStatus::Successful);
+    });
+}
+
+#[test]
+fn crls_are_signed_and_outlive_a_token_that_is_away() {
+    in_lab("crls_are_signed_and_outlive_a_token_that_is_away", |lab| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for (kind, id) in [
+            ("EC:prime256v1", "01"),
+            ("EC:secp384r1", "02"),
+            ("EC:edwards25519", "03"),
+            ("rsa:2048", "04"),
+        ] {
+            lab.make_key(kind, kind, id);
+            let place = lab.place(label(kind));
+            let key = Pkcs11Key::with_its_public_key(&place).unwrap();
+            let authority = Authority::params("a CA on a token");
+            let ca = authority.self_signed(&key).unwrap().der().to_vec();
+            let public_key = key.public_key.clone();
+            let algorithm = key.algorithms[0];
+            drop(key);
+            let load = || {
+                let key = token_key(&place, &ca).map_err(CrlSignerError::from)?;
+                CrlSigner::new(NOW, &ca, &ca, key)
+            };
+            let patience = Duration::from_secs(600);
+            let issuer = CrlIssuer::new(policy(), load().unwrap(), None, patience);
+            let issuer = Arc::new(issuer);
+            let crls = Crls::new(vec![Arc::clone(&issuer)]).unwrap();
+            let mut model = Model::default();
+            model.change(1, RevocationReason::KeyCompromise);
+            take(&issuer, &model, NOW);
+            let verifies = |crl: &Arc<Crl>| {
+                let list: CertificateList = CertificateList::from_der(&octets(crl)).unwrap();
+                let tbs = list.tbs_cert_list.to_der().unwrap();
+                public_key.verifies(algorithm, &tbs, list.signature.raw_bytes())
+            };
+            let issue = || runtime.block_on(issuer.issue_in_turn(NOW));
+            let delta = |base| runtime.block_on(issuer.delta(NOW, Some(base)));
+            let first = issue().unwrap().unwrap();
+            let base = first.number();
+            assert!(verifies(&first) && verifies(&delta(base).unwrap()));
+            if id != "01" {
+                continue;
+            }
+            let (tokens, away) = (lab.folder.join("tokens"), lab.folder.join("away"));
+            fs::rename(&tokens, &away).unwrap();
+            model.change(2, RevocationReason::KeyCompromise);
+            take(&issuer, &model, NOW);
+            assert!(issue().is_err());
+            assert_eq!(issuer.full(NOW), Ok(Arc::clone(&first)));
+            runtime.block_on(crls.check_remote_keys());
+            let problems = crls.problems(NOW);
+            let says = ["the next one cannot be signed", "on token \"lab\""];
+            assert!(
+                says.iter().all(|text| problems[0].contains(text)),
+                "{problems:?}"
+            );
+            fs::rename(&away, &tokens).unwrap();
+            let began = Instant::now();
+            while !crls.problems(NOW).is_empty() {
+                assert!(began.elapsed() < Duration::from_secs(20));
+                thread::sleep(Duration::from_millis(200));
+                runtime.block_on(crls.check_remote_keys());
+            }
+            let second = issue().unwrap().unwrap();
+            assert!(verifies(&second) && second.number() > base);
+            assert!(verifies(&delta(base).unwrap()));
+        }
     });
 }
 
