@@ -1,26 +1,28 @@
 //! One connection to the daemon: its events and the ledger's in, closed IKE_SAs out.
 
+mod changes;
+mod closings;
+
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ledger::{CertificateHash, Height, Status};
-use ledger_client::{Answer, Change, Changes, Client, Unavailable};
-use ocsp::UnixTime;
+use ledger_client::{Answer, Changes, Client, Unavailable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::closer::{Closer, Order};
+use super::closer::Closer;
 use super::connection::{Connection, ViciError};
 use super::daemon::{Listing, flush_answers, list, list_certificates, now, read_sa, threads};
-use super::fetches::{Fetched, Fetches, Wanted};
+use super::fetches::{Fetches, Wanted};
 use super::follow::SyncConfig;
 use super::identity::NamedCertificate;
 use super::issuer::Authorities;
 use super::message::Section;
 use super::metrics::ViciMetrics;
-use super::table::{Closing, IkeSa, MARGIN_S, Reason, Table};
+use super::table::Table;
 
 /// One connection to the daemon, until it breaks. Nothing here waits for the daemon but its events: what may take
 /// as long as an OCSP responder runs beside, on connections of its own.
@@ -276,129 +278,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks the ledger about the candidates that it was not asked about, a bounded number at a time.
-    fn ask(&mut self) {
-        if self.ask_again.is_some_and(|at| at <= Instant::now()) {
-            self.ask_again = None;
-        }
-        if self.ask_again.is_some() || self.inquiries.len() >= MAX_INQUIRIES {
-            return;
-        }
-        let room = MAX_INQUIRIES - self.inquiries.len();
-        let hashes: Vec<_> = self
-            .table
-            .unknown()
-            .filter(|hash| !self.asked.contains(hash))
-            .take(room)
-            .collect();
-        for hash in hashes {
-            self.asked.insert(hash);
-            let client = self.client.clone();
-            self.inquiries
-                .spawn(async move { (hash, client.status(&hash).await) });
-        }
-    }
-
-    fn answered(&mut self, hash: CertificateHash, outcome: Result<Answer, Unavailable>) {
-        self.asked.remove(&hash);
-        match outcome {
-            Ok(answer) => {
-                self.table.judge(&hash, answer.status, answer.height, None);
-                let closings = self.table.closings_by(&hash);
-                self.close(closings, None);
-            }
-            Err(error) => {
-                tracing::debug!(%hash, %error, "no word of the ledger yet: the tunnels stay");
-                self.ask_again
-                    .get_or_insert_with(|| Instant::now() + TRY_AGAIN);
-            }
-        }
-    }
-
-    fn changed(&mut self, change: Change) {
-        self.metrics.ledger_changes.inc();
-        let noticed = Instant::now();
-        let soon = noticed + SECOND_FLUSH;
-        match change {
-            Change::Resynchronise => {
-                tracing::info!(
-                    sas = self.table.len(),
-                    "changes were missed: judging all live IKE_SAs anew"
-                );
-                self.table.forget_standings();
-                // A new set: one that has an answer already, which is from before, cannot be aborted any more.
-                self.inquiries = JoinSet::new();
-                self.asked.clear();
-                self.flush_now();
-                self.flush = Some(soon);
-            }
-            // A resumed certificate waits at most so long; recordings come in great numbers.
-            Change::Status {
-                hash,
-                status: Status::Valid,
-                height,
-            } => {
-                self.table.judge(&hash, Status::Valid, height, None);
-                self.flush.get_or_insert(soon);
-            }
-            Change::Status {
-                hash,
-                status,
-                height,
-            } => {
-                self.table.judge(&hash, status, height, Some(now()));
-                let closings = self.table.closings_by(&hash);
-                // A device that was just closed may be let in again by a cached answer until this is done: it is
-                // then closed again as it comes up.
-                let is_due = |at: Instant| noticed.saturating_duration_since(at) >= FLUSH_EVERY;
-                if self.flushed.is_none_or(is_due) {
-                    self.flush_now();
-                }
-                self.flush = Some(self.flush.map_or(soon, |at| at.min(soon)));
-                self.close(closings, Some(noticed));
-                self.fetch(wanted(hash, status, height));
-            }
-        }
-    }
-
-    /// Has a certificate fetched that was revoked, for its names: the daemon may have forgotten it.
-    fn fetch(&mut self, wanted: Wanted) {
-        if self.is_listed && self.table.is_empty() {
-            self.fetches.clear();
-        } else if !self.fetches.push(wanted) {
-            self.metrics.fetches_abandoned.inc();
-            tracing::error!(
-                certificate = %wanted.hash,
-                "too many certificates wait to be fetched: a tunnel of this one stays if the daemon has forgotten it"
-            );
-        }
-    }
-
-    fn fetched(&mut self, fetched: &Fetched) {
-        match fetched {
-            Fetched::Named(wanted, Some(named)) => {
-                // Who came later came in by an answer of the bridge.
-                let until = UnixTime(wanted.at.0.saturating_add(MARGIN_S));
-                self.table.offer_to_older(named, until);
-                self.table
-                    .judge(&wanted.hash, wanted.status, wanted.height, Some(wanted.at));
-                let closings = self.table.closings_by(&wanted.hash);
-                self.close(closings, Some(wanted.noticed));
-            }
-            Fetched::Named(wanted, None) => {
-                tracing::warn!(certificate = %wanted.hash, "the revoked certificate has no name that an IKE identity can be");
-            }
-            Fetched::Abandoned(wanted, took) => {
-                self.metrics.fetches_abandoned.inc();
-                tracing::error!(
-                    certificate = %wanted.hash,
-                    seconds = took.as_secs(),
-                    "no node gave the revoked certificate: a tunnel of it stays if the daemon has forgotten it"
-                );
-            }
-        }
-    }
-
     /// Flushes when it is due: the bridge may have answered from before the change meanwhile.
     fn flush(&mut self) {
         if self.flush.is_some_and(|at| at <= Instant::now()) {
@@ -421,121 +300,6 @@ impl<'a> Session<'a> {
         self.flushed = Some(Instant::now());
         self.flushing
             .spawn(flush_answers(self.config.socket.clone()));
-    }
-
-    fn close(&mut self, closings: Vec<Closing>, noticed: Option<Instant>) {
-        for Closing { sa, reason } in closings {
-            let mut block_ms = None;
-            let dry_run = self.config.dry_run;
-            match reason {
-                Reason::Certificate { hash, status } => {
-                    if let Status::Suspended { since: time } | Status::Revoked { time, .. } = status
-                    {
-                        block_ms = noticed.is_some().then_some(time.0);
-                    }
-                    tracing::warn!(
-                        identity = sa.identity, ike_id = sa.id, connection = sa.connection,
-                        certificate = %hash, status = status.as_str(), dry_run,
-                        "closing an IKE_SA: the ledger says {status}"
-                    );
-                }
-                Reason::Authority(withdrawal) => tracing::warn!(
-                    identity = sa.identity, ike_id = sa.id, connection = sa.connection,
-                    authority = %withdrawal.authority, status = withdrawal.status.as_str(), dry_run,
-                    "closing an IKE_SA: the ledger says of its certificate's authority {}", withdrawal.status
-                ),
-                Reason::Unidentified(withdrawal) => tracing::warn!(
-                    identity = sa.identity, ike_id = sa.id, connection = sa.connection,
-                    authority = %withdrawal.authority, status = withdrawal.status.as_str(), dry_run,
-                    "closing an IKE_SA: the daemon knows no certificate of that identity, and this authority may have issued it"
-                ),
-                Reason::Wildcard => tracing::warn!(
-                    identity = sa.identity,
-                    ike_id = sa.id,
-                    connection = sa.connection,
-                    dry_run,
-                    "closing an IKE_SA: its identity is a wildcard, which hides whose certificate it came in by"
-                ),
-            }
-            self.order(sa, reason.name(), noticed, block_ms);
-        }
-    }
-
-    fn order(
-        &mut self,
-        sa: IkeSa,
-        reason: &'static str,
-        noticed: Option<Instant>,
-        block_ms: Option<u64>,
-    ) {
-        if !self.config.dry_run {
-            self.closer.push(Order {
-                sa,
-                noticed,
-                reason,
-                block_ms,
-            });
-        }
-    }
-
-    fn closed(&mut self, order: &Order, outcome: Result<(), ViciError>) {
-        let sa = &order.sa;
-        match outcome {
-            Ok(()) => {
-                self.table.remove(sa.id);
-                self.metrics.closed(order.reason);
-                if let Some(noticed) = order.noticed {
-                    self.metrics
-                        .closing_seconds
-                        .observe(noticed.elapsed().as_secs_f64());
-                }
-                if let Some(block) = order.block_ms {
-                    let took = Duration::from_millis(now_ms().saturating_sub(block));
-                    self.metrics
-                        .block_to_closing_seconds
-                        .observe(took.as_secs_f64());
-                }
-            }
-            // It may be gone by itself; if not, the next listing has it again.
-            Err(ViciError::Refused { message, .. }) => {
-                tracing::info!(
-                    identity = sa.identity,
-                    ike_id = sa.id,
-                    message,
-                    "the IKE_SA was not closed"
-                );
-            }
-            Err(error) => {
-                self.metrics.closings_failed.inc();
-                tracing::error!(identity = sa.identity, ike_id = sa.id, %error, "the IKE_SA was not closed; trying again");
-                self.close_again = Some(Instant::now() + TRY_AGAIN);
-            }
-        }
-    }
-
-    fn unidentified(&mut self, unidentified: Vec<IkeSa>) {
-        for sa in unidentified {
-            if self.config.close_unidentified {
-                if !self.table.begin_closing(sa.id) {
-                    continue;
-                }
-                tracing::warn!(
-                    identity = sa.identity,
-                    ike_id = sa.id,
-                    connection = sa.connection,
-                    dry_run = self.config.dry_run,
-                    "closing an IKE_SA: the daemon knows no certificate of that identity"
-                );
-                self.order(sa, "unidentified", None, None);
-            } else if self.told_unidentified.insert(sa.id) {
-                tracing::warn!(
-                    identity = sa.identity,
-                    ike_id = sa.id,
-                    connection = sa.connection,
-                    "the daemon knows no certificate of that identity: only a revocation from now on can close this IKE_SA"
-                );
-            }
-        }
     }
 
     fn show_unidentified(&self) {
@@ -572,30 +336,17 @@ fn number(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn now_ms() -> u64 {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH);
-    passed.map_or(0, |passed| {
-        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
 /// How often all IKE_SAs are listed, in case an event was missed.
 const LISTING_PAUSE: Duration = Duration::from_secs(15);
 
 /// How soon what failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// When cached answers are flushed for the second time after a change: the bridge has it by then, too.
-const SECOND_FLUSH: Duration = Duration::from_secs(1);
-
 /// How often they are flushed at most while changes come in.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 /// The most events that are taken before the certificates are listed.
 const MAX_EVENTS: usize = 64;
-
-/// The most questions to the ledger under way.
-const MAX_INQUIRIES: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
+use ledger_client::Change;
+use ocsp::UnixTime;
 use rcgen::{PKCS_ECDSA_P256_SHA256, SanType};
 use tokio::time::sleep;
 
 use super::*;
 use crate::fixture;
 use crate::vici::scripted::{ScriptedDaemon, ScriptedLedger};
+use crate::vici::table::IkeSa;
 
 #[tokio::test]
 async fn an_answer_from_before_a_resynchronisation_does_not_count() {
