@@ -80,7 +80,9 @@ pub(super) async fn provision(
                 continue;
             }
             Some(read) = provision.reading.join_next() => {
-                provision.read(read.unwrap_or(Err(ViciError::Died("list-certs"))));
+                if provision.read(read.unwrap_or(Err(ViciError::Died("list-certs")))) {
+                    refresh_at = Instant::now();
+                }
             }
             _ = ticks.tick() => provision.look().await,
         }
@@ -323,7 +325,8 @@ impl<'a> Provision<'a> {
         }
     }
 
-    fn read(&mut self, read: Result<BTreeMap<CertificateHash, Vec<u8>>, ViciError>) {
+    /// Takes what was found. Says whether the ledger is to be asked about somebody.
+    fn read(&mut self, read: Result<BTreeMap<CertificateHash, Vec<u8>>, ViciError>) -> bool {
         let mut looked_for = core::mem::take(&mut self.looked_for);
         let certificates = match read {
             Ok(certificates) => certificates,
@@ -331,17 +334,22 @@ impl<'a> Provision<'a> {
                 tracing::debug!(%error, "the daemon's certificates of authorities were not listed; trying again");
                 self.unloaded.append(&mut looked_for);
                 self.read_at = Some(Instant::now() + LOOK_EVERY);
-                return;
+                return false;
             }
         };
+        let mut is_new = false;
         for (hash, certificate) in certificates {
             if self.is_loaded(&hash) {
                 // What an earlier run loaded: by its certificate the tunnels are known that came in by it.
                 if let Some(authority) = Authority::read(&certificate)
                     && self.know(authority)
-                    && let Some((status, height)) = self.heard.get(&hash)
                 {
-                    self.authorities.judge(&hash, *status, *height, Some(now()));
+                    match self.heard.get(&hash) {
+                        Some((status, height)) => {
+                            self.authorities.judge(&hash, *status, *height, Some(now()));
+                        }
+                        None => is_new |= self.authorities.is_unknown(&hash),
+                    }
                 }
             } else if looked_for.contains(&hash) {
                 tracing::error!(
@@ -351,6 +359,7 @@ impl<'a> Provision<'a> {
                 );
             }
         }
+        is_new
     }
 
     fn lost(&mut self, error: &ViciError) {

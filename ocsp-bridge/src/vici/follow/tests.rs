@@ -543,6 +543,23 @@ async fn an_adopted_authority_takes_its_tunnels_along_though_no_node_lists_autho
 }
 
 #[tokio::test]
+async fn an_adopted_authority_that_is_not_recorded_is_not_kept_until_the_next_refresh() {
+    let mut stage = Stage::new().await;
+    let vendor = fixture::Authority::new("Vendor").certificate;
+    stage.daemon.knows(&vendor);
+    let section = Section::new().with_list("ocsp_uris", &[URI]);
+    stage
+        .daemon
+        .load(&name(CertificateHash::of(&vendor)), section);
+    stage.config.authorities = vec![URI.to_owned()];
+    stage.follow().await;
+    until("it is not trusted", || {
+        stage.daemon.authorities().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_authority_that_was_unloaded_unread_is_fetched_for_its_tunnels() {
     let (mut stage, _, authority) = adopted().await;
     stage.ledger.is_away(true);
