@@ -12,6 +12,8 @@ use ocsp_bridge::config::Config;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use settings::log::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Args)]
@@ -70,14 +72,27 @@ async fn serve(args: &RunArgs, config: Config) -> Result<(), String> {
 }
 
 async fn reload(path: PathBuf, bridge: &Bridge) {
-    let outcome = match Config::read(&path) {
+    // On a thread of its own: a file system may not answer.
+    let read = spawn_blocking(move || Config::read(&path).map_err(|error| error.to_string()));
+    let late = || {
+        format!(
+            "the configuration was not read within {} s",
+            READ_TIME.as_secs()
+        )
+    };
+    let read = match timeout(READ_TIME, read).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(late()),
+    };
+    let outcome = match read {
         Ok(config) => bridge
             .reload(config)
             .await
             .map_err(|error| error.to_string()),
         Err(error) => {
             bridge.refuse_reload();
-            Err(error.to_string())
+            Err(error)
         }
     };
     if let Err(error) = outcome {
@@ -108,6 +123,9 @@ fn provide_descriptors(connections: usize) {
 
 /// Listeners, connections to the ledger's nodes, logs.
 const OTHER_DESCRIPTORS: u64 = 256;
+
+/// How long the configuration may take to be read at a reload.
+const READ_TIME: Duration = Duration::from_secs(30);
 
 /// How long threads that wait for a token may keep the process at its end.
 const GRACE: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
@@ -224,5 +224,43 @@ fn signals_reload_and_stop() {
     let code = child.wait().unwrap().code();
     drop(done);
     watchdog.join().unwrap();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_configuration_that_is_never_read_keeps_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    succeeds(at, &["init", "--listen", "127.0.0.1:0"]);
+    let config = fs::read_to_string(at.join("bridge.toml")).unwrap();
+    let config = config.replace("127.0.0.1:9472", "127.0.0.1:0");
+    fs::write(at.join("bridge.toml"), config).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ocsp-bridge"))
+        .args(["run", "--config", "bridge.toml", "--log-format", "json"])
+        .current_dir(at)
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    while !log.next().unwrap().unwrap().contains("readiness listening") {}
+    // A pipe that nobody writes to.
+    fs::remove_file(at.join("bridge.toml")).unwrap();
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, at.join("bridge.toml"), FileType::Fifo, mode, 0).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    kill_process(pid, Signal::TERM).unwrap();
+    let began = Instant::now();
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
     assert_eq!(code, Some(0));
 }
