@@ -146,4 +146,7 @@ told 'chmod 600'
 chmod 600 pin
 echo 87654321 >pin
 told 'refused the PIN'
-if grep -qE "$pin|87654321" bridge.log told.out; then fail "a PIN is in a log"; fi
+echo 12345678 >other-pin
+sed -i '0,/pin_file = "..\/pin"/s//pin_file = "..\/other-pin"/' bridge/bridge.toml
+told 'hold different PINs for the token "lab"'
+if grep -qE "$pin|87654321|12345678" bridge.log told.out; then fail "a PIN is in a log"; fi

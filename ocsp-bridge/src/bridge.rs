@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::config::{Config, KeyPlace, SignerFiles, TlsListen};
+use crate::config::{Config, KeyPlace, PinConflict, SignerFiles, TlsListen};
 use crate::crl::{self, CrlLoadError, Crls};
 use crate::http::{self, Service, Tls, TlsError, TlsIdentity};
 use crate::ledger::LedgerSource;
@@ -254,6 +254,8 @@ impl Loaded {
     async fn of(config: Config) -> Result<(Config, Self), StartError> {
         let load = spawn_blocking(move || {
             let now = wall_clock();
+            // Before any PIN is tried.
+            config.check_pins()?;
             let loaded = Self {
                 signers: load_signers(&config, now)?,
                 identity: load_tls(&config, now)?,
@@ -401,6 +403,9 @@ pub enum StartError {
     /// The ledger client cannot be started.
     #[error("ledger: {0}")]
     Ledger(ledger_client::ConfigError),
+    /// Two entries give one token different PINs.
+    #[error(transparent)]
+    Pins(#[from] PinConflict),
     /// The CRLs cannot be issued.
     #[error(transparent)]
     Crl(#[from] CrlLoadError),

@@ -4,6 +4,7 @@
 mod crl;
 mod file;
 mod key_place;
+mod pins;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use settings::{SourceText, read_text};
 pub use settings::ConfigError;
 
 pub use self::crl::CrlConfig;
+pub use self::pins::PinConflict;
 
 use self::file::RawConfig;
 pub use self::key_place::{KeyPlace, KeySelector, TOKEN_SESSIONS, TokenKey};

@@ -18,6 +18,7 @@ pub(super) struct CheckConfigArgs {
 
 pub(super) fn run(args: &CheckConfigArgs) -> Result<(), String> {
     let config = Config::read(&args.config).map_err(|error| error.to_string())?;
+    config.check_pins().map_err(|error| error.to_string())?;
     let now = UnixTime::from(SystemTime::now());
     let signers = load_signers(&config, now).map_err(|error| error.to_string())?;
     let tls = load_tls(&config, now).map_err(|error| error.to_string())?;

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use settings::credential::{CredentialFileError, read_secret};
 use settings::{ConfigError, SourceText};
+use zeroize::Zeroizing;
 
 /// Where a private key is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,6 +40,19 @@ pub struct TokenKey {
     pub pin_file: PathBuf,
     /// How many signatures the token is given at one time, each in a session of its own.
     pub sessions: NonZeroUsize,
+}
+
+impl TokenKey {
+    /// The user PIN: what is in its file, without the ends of lines after it.
+    pub(crate) fn read_pin(&self) -> Result<Zeroizing<Vec<u8>>, CredentialFileError> {
+        let mut octets = read_secret(&self.pin_file)?;
+        let end = octets
+            .iter()
+            .rposition(|octet| !matches!(octet, b'\n' | b'\r'))
+            .map_or(0, |last| last + 1);
+        octets.truncate(end);
+        Ok(octets)
+    }
 }
 
 impl fmt::Display for TokenKey {

@@ -263,7 +263,9 @@ pub enum Pkcs11Error {
     #[error("the signer certificate cannot be read as DER: {0}")]
     Certificate(der::Error),
     /// The key is of no kind that is served.
-    #[error("the key cannot be used: it must be ECDSA P-256 or P-384, Ed25519, or RSA")]
+    #[error(
+        "the key cannot be used: it must be ECDSA P-256 or P-384, Ed25519, or RSA of at least 2048 bits"
+    )]
     KeyKind,
     /// The module cannot be used.
     #[error("the module cannot be loaded: {0}")]
@@ -300,6 +302,14 @@ pub enum Pkcs11Error {
         "the token refused the PIN ({0}); this one is not tried again, since tokens lock after some wrong ones: put the right one into pin_file"
     )]
     PinRefused(String),
+    /// An RSA key is too short, or so long that nobody verifies what it signs.
+    #[error(
+        "the key cannot be used (RSA of {bits} bits): it must be ECDSA P-256 or P-384, Ed25519, or RSA of at least 2048 bits, 8192 at most"
+    )]
+    RsaLength {
+        /// The length of its modulus, in bits, rounded up to octets.
+        bits: usize,
+    },
     /// The label or identifier is not unique.
     #[error("{0} have this label or id: give another one")]
     Several(&'static str),

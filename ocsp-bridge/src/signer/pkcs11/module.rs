@@ -22,9 +22,12 @@ pub(super) struct Module {
     pkcs11: Pkcs11,
     /// Whether it was initialised here, and by which attempt. It is read by whoever calls the module.
     initialised: RwLock<Initialised>,
-    /// By the token's label, the PIN that it refused last.
-    refused: Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>,
+    /// By the token's label.
+    refused: Mutex<BTreeMap<String, Arc<RefusedPins>>>,
 }
+
+/// PINs that a token refused, the oldest first.
+pub(super) type RefusedPins = Mutex<Vec<Zeroizing<Vec<u8>>>>;
 
 #[derive(Debug)]
 struct Initialised {
@@ -77,15 +80,10 @@ impl Module {
         }
     }
 
-    /// Whether this token refused this very PIN.
-    pub(super) fn has_refused(&self, token: &str, pin: &[u8]) -> bool {
-        let refused = lock(&self.refused);
-        refused.get(token).is_some_and(|wrong| **wrong == pin)
-    }
-
-    pub(super) fn note_refused(&self, token: &str, pin: &[u8]) {
-        let pin = Zeroizing::new(pin.to_vec());
-        lock(&self.refused).insert(token.to_owned(), pin);
+    /// The PINs that this token refused since the last one that it took. Whoever logs in holds them.
+    pub(super) fn refused(&self, token: &str) -> Arc<RefusedPins> {
+        let mut refused = lock(&self.refused);
+        Arc::clone(refused.entry(token.to_owned()).or_default())
     }
 }
 

@@ -39,10 +39,28 @@ impl PublicKey {
             wire::RSA_ENCRYPTION => Some(Kind::Rsa),
             _ => None,
         };
-        Ok(Self {
+        Self {
             kind: kind.ok_or(Pkcs11Error::KeyKind)?,
             octets: key.subject_public_key.raw_bytes().to_vec(),
-        })
+        }
+        .of_good_length()
+    }
+
+    /// Itself, unless it is an RSA key of a length that is not served: as for keys in files, whole octets count.
+    fn of_good_length(self) -> Result<Self, Pkcs11Error> {
+        if self.kind != Kind::Rsa {
+            return Ok(self);
+        }
+        let modulus = Tlv::only(&self.octets)
+            .and_then(|outer| outer.open(Tag::Sequence))
+            .and_then(|mut fields| fields.expect(Tag::Integer))
+            .map_err(|_| Pkcs11Error::KeyKind)?;
+        let zeros = modulus.value.iter().take_while(|&&octet| octet == 0);
+        let length = modulus.value.len() - zeros.count();
+        if !RSA_OCTETS.contains(&length) {
+            return Err(Pkcs11Error::RsaLength { bits: 8 * length });
+        }
+        Ok(self)
     }
 
     pub(super) fn octets(&self) -> &[u8] {
@@ -99,7 +117,7 @@ pub(super) fn of_curve(params: &[u8], point: &[u8]) -> Result<PublicKey, Pkcs11E
 }
 
 /// From `CKA_MODULUS` and `CKA_PUBLIC_EXPONENT`: an `RSAPublicKey` (RFC 8017 appendix A.1.1).
-pub(super) fn of_rsa(modulus: &[u8], exponent: &[u8]) -> PublicKey {
+pub(super) fn of_rsa(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, Pkcs11Error> {
     let mut octets = Vec::with_capacity(modulus.len() + exponent.len() + 12);
     wire::nested(&mut octets, wire::tag::SEQUENCE, |out| {
         unsigned_integer(out, modulus);
@@ -109,7 +127,11 @@ pub(super) fn of_rsa(modulus: &[u8], exponent: &[u8]) -> PublicKey {
         kind: Kind::Rsa,
         octets,
     }
+    .of_good_length()
 }
+
+/// The lengths of an RSA modulus that are served: 2048 to 8192 bits.
+const RSA_OCTETS: core::ops::RangeInclusive<usize> = 256..=1_024;
 
 /// The curves by their `ECParameters` (RFC 5480 §2.1.1), and edwards25519 by all the names that tokens give it: the
 /// object identifiers of RFC 8410 and of its draft, and the PrintableString of PKCS#11 v3.0 §2.3.5.
@@ -167,10 +189,25 @@ mod tests {
 
     #[test]
     fn rsa_numbers_are_not_negative() {
-        let key = of_rsa(&[0x80, 1], &[0, 1, 0, 1]);
-        assert_eq!(
-            key.octets(),
-            b"\x30\x0a\x02\x03\x00\x80\x01\x02\x03\x01\x00\x01"
+        let key = of_rsa(&[0x80; 256], &[0, 1, 0, 1]).unwrap();
+        let (head, tail) = (
+            b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00\x80",
+            b"\x80\x02\x03\x01\x00\x01",
         );
+        assert!(key.octets().starts_with(head) && key.octets().ends_with(tail));
+    }
+
+    #[test]
+    fn rsa_keys_have_a_length() {
+        for length in [128, 255, 1_025] {
+            let bits = 8 * length;
+            let bad = Err(Pkcs11Error::RsaLength { bits });
+            // Zeros before it are none of its length.
+            for zeros in [0, 3] {
+                let modulus = [vec![0; zeros], vec![1; length]].concat();
+                assert_eq!(of_rsa(&modulus, &[3]), bad);
+            }
+        }
+        assert!(of_rsa(&[1; 256], &[3]).is_ok() && of_rsa(&[1; 1_024], &[3]).is_ok());
     }
 }

@@ -204,6 +204,19 @@ fn what_cannot_be_used_is_told() {
             place.module = path.into();
             assert!(matches!(fails(&place), Pkcs11Error::Module(_)), "{path}");
         }
+        lab.make_key("rsa:1024", "short", "05");
+        let short = lab.place(label("short"));
+        let error = Pkcs11Key::with_its_public_key(&short).unwrap_err();
+        assert_eq!(error, Pkcs11Error::RsaLength { bits: 1_024 });
+        let weak = Command::new("openssl")
+            .args(
+                "req -x509 -newkey rsa:1024 -nodes -keyout /dev/null -subj /CN=a -outform DER"
+                    .split(' '),
+            )
+            .output()
+            .unwrap();
+        let error = Pkcs11Key::for_certificate(&short, &weak.stdout).unwrap_err();
+        assert!(error.to_string().contains("RSA of 1024 bits"), "{error}");
         lab.make_key("EC:prime256v1", "one", "03");
         assert!(matches!(fails(&good), Pkcs11Error::Several(_)));
         assert!(matches!(
@@ -249,6 +262,23 @@ fn a_wrong_pin_is_tried_once() {
         for text in [format!("{key:?}"), error.to_string()] {
             assert!(!text.contains(PIN) && !text.contains("4321"), "{text}");
         }
+        // Nor is it asked again when another one was wrong in between, nor by two threads at once.
+        lab.pin_file("9999", 0o600);
+        let both = thread::scope(|scope| {
+            let tried = [
+                scope.spawn(|| load().unwrap_err()),
+                scope.spawn(|| load().unwrap_err()),
+            ];
+            tried.map(|one| one.join().unwrap())
+        });
+        let count = |how| both.iter().filter(|error| **error == refused(how)).count();
+        assert_eq!(
+            (count("PinIncorrect"), count("earlier")),
+            (1, 1),
+            "{both:?}"
+        );
+        lab.pin_file("4321", 0o600);
+        assert_eq!(load().unwrap_err(), refused("earlier"));
         // The right one ends it.
         lab.pin_file(PIN, 0o600);
         thread::sleep(RETRY_PAUSE);

@@ -9,11 +9,10 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::RawAuthPin;
-use settings::credential::read_secret;
 
-use super::Pkcs11Error;
 use super::module::{InUse, Module, module};
 use super::public_key::{self, PublicKey};
+use super::{Pkcs11Error, lock};
 use crate::config::{KeySelector, TokenKey};
 
 /// A token with the key that is used of it.
@@ -143,7 +142,7 @@ impl Token {
                 public_key::of_curve(&params, &point)
             }
             (Some(KeyType::RSA), _, _, Some(modulus), Some(exponent)) => {
-                Ok(public_key::of_rsa(&modulus, &exponent))
+                public_key::of_rsa(&modulus, &exponent)
             }
             (Some(KeyType::EC | KeyType::EC_EDWARDS | KeyType::RSA), ..) => {
                 Err(Pkcs11Error::NoPublicKey)
@@ -192,25 +191,30 @@ impl Token {
         if matches!(state, SessionState::RoUser | SessionState::RwUser) {
             return Ok(());
         }
-        let octets = read_secret(&self.place.pin_file)?;
-        let end = octets
-            .iter()
-            .rposition(|octet| !matches!(octet, b'\n' | b'\r'))
-            .map_or(0, |last| last + 1);
-        let pin = octets.get(..end).unwrap_or_default();
-        let token = &self.place.token;
-        if self.module.has_refused(token, pin) {
+        let pin = self.place.read_pin()?;
+        let refused = self.module.refused(&self.place.token);
+        // Until the token has answered: another thread must not try the same one meanwhile.
+        let mut refused = lock(&refused);
+        if refused.contains(&pin) {
             return Err(Pkcs11Error::PinRefused("earlier".to_owned()));
         }
         // It zeroises its octets when it is dropped.
         let secret = RawAuthPin::new(Box::new(pin.to_vec()));
         match session.login_with_raw(UserType::User, &secret) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Ok(()) => {
+                // The token's own count begins anew, too.
+                refused.clear();
+                Ok(())
+            }
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(
                 rv @ (RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange),
                 _,
             )) => {
-                self.module.note_refused(token, pin);
+                refused.push(pin);
+                if refused.len() > MAX_REFUSED {
+                    refused.remove(0);
+                }
                 Err(Pkcs11Error::PinRefused(format!("{rv:?}")))
             }
             Err(error) => Err(failed(&error)),
@@ -260,6 +264,9 @@ pub(super) fn text(error: &Error) -> String {
 fn failed(error: &Error) -> Pkcs11Error {
     Pkcs11Error::Token(text(error))
 }
+
+/// The most PINs of a token that are remembered as refused: more than any token lets one try.
+const MAX_REFUSED: usize = 64;
 
 /// The most labels that are told.
 const MAX_LABELS: usize = 16;
