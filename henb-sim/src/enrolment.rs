@@ -8,7 +8,9 @@ use ledger::CertificateHash;
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
 
-use crate::credential::{self, CredentialError, Secret};
+use settings::credential::CredentialFileError;
+
+use crate::credential::{self, Secret};
 
 /// The kind of a device's key.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -197,7 +199,7 @@ pub enum EnrolmentError {
     },
     /// A key or certificate file is no good.
     #[error(transparent)]
-    Credential(#[from] CredentialError),
+    Credential(#[from] CredentialFileError),
     /// The two files of a folder do not belong together.
     #[error(
         "{}: {certificates} certificates in {CERTIFICATES}, but {keys} keys in {KEYS}; make the folder anew with `henb-sim enrol`",

@@ -1,12 +1,11 @@
 //! The configuration file of the program.
 
-use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ledger_engine::Limits;
 use serde::Deserialize;
+use settings::{ConfigError, SourceText, read_text};
 
 use crate::http::HttpLimits;
 use crate::node::{DEFAULT_HISTORY, NodeConfig};
@@ -58,33 +57,6 @@ pub struct HttpConfig {
     pub streams: usize,
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: {error}", .file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// The system's error.
-        #[source]
-        error: io::Error,
-    },
-    /// A line says something that it should not.
-    #[error("{}:{line}: {field}{problem}", .file.display())]
-    Line {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The field with a colon, or nothing where none is concerned.
-        field: String,
-        /// What is wrong, and what was expected.
-        problem: String,
-    },
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -124,13 +96,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or the first line in it that is wrong.
+    /// [`ConfigError`] when the file cannot be read, or for the first line in it that is wrong.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file).map_err(|error| ConfigError::Io {
-            file: file.to_owned(),
-            error,
-        })?;
-        let mut config = Self::parse(&text, file)?;
+        let mut config = Self::parse(&read_text(file)?, file)?;
         if let Some(folder) = file.parent() {
             config.store = folder.join(&config.store);
         }
@@ -197,71 +165,28 @@ impl Config {
     }
 
     fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start).min(text.len());
-            at_line(file, text, at, error.message().trim())
-        })?;
-        for (name, value) in [
-            ("history", config.history),
-            ("pending", wide(config.limits.pending)),
-            ("pending_octets", wide(config.limits.pending_octets)),
-            ("block_transactions", wide(config.limits.block_transactions)),
-            ("block_octets", wide(config.limits.block_octets)),
-            ("connections", wide(config.http.connections)),
-            ("streams", wide(config.http.streams)),
+        let source = SourceText { path: file, text };
+        let config: Self = source.fields()?;
+        let Self { limits, http, .. } = &config;
+        source.at_least(&["history"], config.history, 1)?;
+        for (table, field, value) in [
+            ("limits", "pending", limits.pending),
+            ("limits", "pending_octets", limits.pending_octets),
+            ("limits", "block_transactions", limits.block_transactions),
+            ("limits", "block_octets", limits.block_octets),
+            ("http", "connections", http.connections),
+            ("http", "streams", http.streams),
         ] {
-            if value == 0 {
-                let at = text
-                    .lines()
-                    .scan(0, |at, line| {
-                        let start = *at;
-                        *at += line.len() + 1;
-                        Some((start, line))
-                    })
-                    .find(|(_, line)| field_of(line) == Some(name))
-                    .map_or(0, |(start, _)| start);
-                return Err(at_line(
-                    file,
-                    text,
-                    at,
-                    "expected a number from 1 on, got 0",
-                ));
-            }
+            source.at_least(&[table, field], value, 1)?;
         }
         Ok(config)
     }
 }
 
-fn wide(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
-}
-
-/// An error at an octet of the text: its line, and the field that the line sets.
-fn at_line(file: &Path, text: &str, at: usize, problem: &str) -> ConfigError {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count();
-    let field = text
-        .lines()
-        .nth(line)
-        .and_then(field_of)
-        .map_or_else(String::new, |field| format!("{field}: "));
-    ConfigError::Line {
-        file: file.to_owned(),
-        line: line + 1,
-        field,
-        problem: problem.replace('\n', ", "),
-    }
-}
-
-/// The field that a line sets.
-fn field_of(line: &str) -> Option<&str> {
-    let (name, _) = line.split_once('=')?;
-    let name = name.trim();
-    (!name.is_empty() && !name.starts_with('#')).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -316,20 +241,20 @@ mod tests {
             ),
             (
                 "[limits]\npending = \"many\"\n",
-                "node.toml:2: pending: invalid type: string \"many\", expected",
+                "node.toml:2: limits.pending: invalid type: string \"many\", expected",
             ),
             (
                 "[limits]\npending = -1\n",
-                "node.toml:2: pending: invalid value: integer `-1`, expected",
+                "node.toml:2: limits.pending: invalid value: integer `-1`, expected",
             ),
             (
                 "history = 5\n[http]\n\nstreams = 0\n",
-                "node.toml:4: streams: expected a number from 1 on, got 0",
+                "node.toml:4: http.streams: 0 was found, expected at least 1",
             ),
             ("history = \n", "node.toml:1: history: "),
             (
                 "[limit]\n",
-                "node.toml:1: unknown field `limit`, expected one of",
+                "node.toml:1: limit: unknown field `limit`, expected one of",
             ),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -1,21 +1,16 @@
 //! Members' keys in files: PKCS#8, PEM, readable by their owner only.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ledger::MemberKey;
 use pkcs8::{LineEnding, SecretDocument};
 use ring::signature::Ed25519KeyPair;
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::{Error as PemError, PemObject as _};
-use zeroize::Zeroizing;
+use settings::credential::{CredentialFileError, read_key};
 
 use crate::endorser::Endorser;
-
-/// The longest key file, in octets. An Ed25519 key in PEM has some 120.
-const MAX_FILE: u64 = 16 * 1_024;
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +30,19 @@ pub enum KeyProblem {
     /// The file is there already.
     #[error("it exists already and is not overwritten; name another, or move it away")]
     Exists,
-    /// Others can read the secret.
-    #[error("others can read it (mode {0:03o}); make it its owner's only: chmod 600 the file")]
-    Exposed(u32),
-    /// The system refused.
+    /// It cannot be written.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// There is no key in it.
-    #[error(
-        "it holds no PEM \"PRIVATE KEY\" (PKCS#8); `openssl genpkey -algorithm ed25519` makes one"
-    )]
-    NoKey,
-    /// Not PEM.
-    #[error("it is not PEM: {0}")]
-    Pem(String),
+    /// It cannot be read, others can read it, or it holds no key in PKCS#8.
+    #[error("{}", .0.reason())]
+    File(CredentialFileError),
     /// The system has no randomness, or the new key cannot be encoded.
     #[error("a key cannot be made: {0}")]
     Generation(String),
-    /// Longer than any key.
-    #[error("it is longer than {MAX_FILE} octets, which no Ed25519 key is")]
-    TooLong,
     /// A key of another kind.
-    #[error("it is not an Ed25519 key in PKCS#8 ({0}); members sign with Ed25519")]
+    #[error(
+        "it is not an Ed25519 key in PKCS#8 ({0}); members sign with Ed25519: `openssl genpkey -algorithm ed25519` makes one"
+    )]
     NotEd25519(String),
 }
 
@@ -86,24 +72,9 @@ pub fn generate(path: &Path) -> Result<MemberKey, KeyError> {
 }
 
 fn read_pair(path: &Path) -> Result<Ed25519KeyPair, KeyProblem> {
-    let file = File::open(path)?;
-    // Of the open file, so that it cannot be exchanged between the look and the reading.
-    let mode = file.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(KeyProblem::Exposed(mode & 0o777));
-    }
-    // Room for all of it, so that no copy is left behind by growing.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
-    file.take(MAX_FILE + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(KeyProblem::TooLong);
-    }
-    let key = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|error| match error {
-        PemError::NoItemsFound => KeyProblem::NoKey,
-        error => KeyProblem::Pem(error.to_string()),
-    })?;
+    let key = read_key(path).map_err(KeyProblem::File)?;
     // "Maybe unchecked", since openssl writes version 1, without the public half to check against.
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.secret_pkcs8_der())
+    Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.as_bytes())
         .map_err(|error| KeyProblem::NotEd25519(error.to_string()))
 }
 
@@ -132,6 +103,7 @@ fn write_new(path: &Path) -> Result<MemberKey, KeyProblem> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -181,14 +153,14 @@ mod tests {
         for (text, mode, says) in [
             (VERSION_1, 0o640, "chmod 600"),
             (VERSION_1, 0o604, "mode 604"),
-            ("", 0o600, "no PEM"),
-            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", 0o600, "not PEM"),
+            ("", 0o600, "no key"),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", 0o600, "cut off"),
             (
                 "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
                 0o600,
                 "Ed25519",
             ),
-            (&"x".repeat(20_000), 0o600, "longer"),
+            (&"x".repeat(300_000), 0o600, "longer"),
         ] {
             let error = read(&file(folder.path(), text, mode))
                 .unwrap_err()

@@ -30,7 +30,7 @@ impl SourceText<'_> {
                 file: self.path.to_path_buf(),
                 line: at.map(|offset| line_of(self.text, offset)),
                 field: at.and_then(|offset| field_at(self.text, offset)),
-                message: error.message().to_owned(),
+                message: error.message().trim().replace('\n', ", "),
             }
         })
     }
@@ -187,8 +187,15 @@ fn field_at(text: &str, offset: usize) -> Option<String> {
         Some(vec![key.get_ref().to_string()])
     }
 
-    let root = DeTable::parse(text).ok()?;
-    Some(look(root.get_ref(), offset)?.join("."))
+    match DeTable::parse(text) {
+        Ok(root) => Some(look(root.get_ref(), offset)?.join(".")),
+        // It is no TOML: what the line says that it sets.
+        Err(_) => {
+            let line = text.lines().nth(line_of(text, offset) - 1)?;
+            let name = line.split_once('=')?.0.trim();
+            (!name.is_empty() && !name.starts_with('#')).then(|| name.to_owned())
+        }
+    }
 }
 
 /// Where a field begins; where its table begins, if the field is not there.
@@ -275,10 +282,12 @@ mod tests {
                 "[pool]\nhold = 1\n",
                 "conf/x.toml:2: pool.hold: unknown field",
             ),
-            ("[pool]\n\nhold_s = \n", "conf/x.toml:3: "),
+            ("[pool]\n\nhold_s = \n", "conf/x.toml:3: hold_s: "),
+            ("hold\n", "conf/x.toml:1: "),
         ] {
             let error = source(text).fields::<Fields>().unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
+            assert!(!error.contains('\n'), "{error:?}");
         }
         let absent = read_text(Path::new("/absent/x.toml")).unwrap_err();
         assert!(

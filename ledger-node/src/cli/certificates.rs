@@ -1,18 +1,26 @@
 //! Certificates in files.
 
-use std::fs;
 use std::path::Path;
 
 use ledger::{CertificateHash, MAX_CERTIFICATE};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use settings::credential::read_certificates_within;
 
-use super::Failure;
+use super::{Failure, failure};
 
 /// The certificates of a file, octet by octet as they are there: all of a PEM file, the one of a DER file.
 pub(super) fn read(file: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let octets = fs::read(file).map_err(|error| Failure(format!("{}: {error}", file.display())))?;
-    parse(&octets).map_err(|problem| Failure(format!("{}: {problem}", file.display())))
+    let certificates = read_certificates_within(file, MAX_FILE).map_err(failure)?;
+    for (index, der) in certificates.iter().enumerate() {
+        if der.len() > MAX_CERTIFICATE {
+            return Err(Failure(format!(
+                "{}: certificate {} has {} octets; the ledger takes at most {MAX_CERTIFICATE}",
+                file.display(),
+                index + 1,
+                der.len()
+            )));
+        }
+    }
+    Ok(certificates)
 }
 
 /// The hashes that an argument means: itself, or those of a file's certificates.
@@ -32,36 +40,21 @@ pub(super) fn hashes(argument: &str) -> Result<Vec<CertificateHash>, Failure> {
         .collect())
 }
 
-fn parse(octets: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    // Every certificate is a SEQUENCE; no text begins so.
-    let certificates = if octets.first() == Some(&0x30) {
-        vec![octets.to_vec()]
-    } else {
-        CertificateDer::pem_slice_iter(octets)
-            .map(|der| der.map(|der| der.to_vec()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| format!("not PEM: {error}"))?
-    };
-    if certificates.is_empty() {
-        return Err(
-            "it holds no certificate; expected PEM (\"BEGIN CERTIFICATE\") or DER".to_owned(),
-        );
-    }
-    for (index, der) in certificates.iter().enumerate() {
-        if der.len() > MAX_CERTIFICATE {
-            return Err(format!(
-                "certificate {} has {} octets; the ledger takes at most {MAX_CERTIFICATE}",
-                index + 1,
-                der.len()
-            ));
-        }
-    }
-    Ok(certificates)
-}
+/// Octets in one file: a hundred thousand certificates in PEM, and room.
+const MAX_FILE: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn parse(octets: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.pem");
+        fs::write(&file, octets).unwrap();
+        read(&file).map_err(|error| error.to_string())
+    }
 
     #[test]
     fn pem_gives_the_octets_as_they_are() {
@@ -81,15 +74,15 @@ mod tests {
         let long = [&[0x30][..], &[0; MAX_CERTIFICATE]].concat();
         for (octets, says) in [
             (&b""[..], "no certificate"),
-            (b"-----BEGIN CERTIFICATE-----\nMAMCAQE=\n", "not PEM"),
+            (b"-----BEGIN CERTIFICATE-----\nMAMCAQE=\n", "cut off"),
             (
                 b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
-                "not PEM",
+                "PEM is broken",
             ),
             (&long, "at most"),
         ] {
             let error = parse(octets).unwrap_err();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(says) && error.contains("a.pem: "), "{error}");
         }
         assert!(
             hashes("no-such-file")

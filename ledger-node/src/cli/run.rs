@@ -1,14 +1,13 @@
 //! `run`: the node.
 
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use ledger_node::config::Config;
 use ledger_node::{Node, SystemClock};
+use settings::log;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::level_filters::LevelFilter;
 
 use super::{Done, Failure, LogFormat, RunArgs, failure, init, say, say_json};
 
@@ -69,15 +68,9 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
 }
 
 fn start_logs(format: LogFormat) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match format {
-        LogFormat::Human => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let format = match format {
+        LogFormat::Human => log::LogFormat::Text,
+        LogFormat::Json => log::LogFormat::Json,
+    };
+    log::start(format, LevelFilter::INFO);
 }

@@ -371,7 +371,7 @@ fn a_wrong_configuration_is_one_message_with_file_line_and_field() {
         ("\n\nport = 9470\n", ":3: port: unknown field"),
         (
             "[limits]\npending = 0\n",
-            ":2: pending: expected a number from 1 on, got 0",
+            ":2: limits.pending: 0 was found, expected at least 1",
         ),
     ] {
         fs::write(&file, content).unwrap();
