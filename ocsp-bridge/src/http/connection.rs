@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::ServerConfig;
@@ -124,7 +125,8 @@ impl Serving {
             // The waker is always the same, so an alarm that is set need not be told of it again.
             while !is_set || alarm.is_elapsed() {
                 is_set = true;
-                if alarm.as_mut().poll(cx).is_pending() {
+                // However much was done in this turn: whom the runtime sends away has set nothing.
+                if pin!(unconstrained(alarm.as_mut())).poll(cx).is_pending() {
                     break;
                 }
                 is_set = false;
@@ -152,3 +154,96 @@ const MAX_HEAD: usize = 24 * 1_024;
 
 /// How long sent octets may stay unacknowledged, in milliseconds: a client that takes nothing is cut.
 const UNACKNOWLEDGED: u32 = 15_000;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use tokio::io::{DuplexStream, ReadBuf, duplex};
+    use tokio::task::coop::consume_budget;
+
+    use super::super::connections::{Admission, Connections};
+    use super::super::{AccessPolicy, HttpLimits};
+    use super::*;
+    use crate::fixture::Script;
+    use crate::metrics::Metrics;
+    use crate::responder::Responder;
+    use crate::signers::Signers;
+    use crate::translate::Policy;
+
+    /// Takes all that its task may do in one turn when it is read for the first time.
+    struct Greedy {
+        stream: DuplexStream,
+        has_taken: bool,
+    }
+
+    impl AsyncRead for Greedy {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.has_taken {
+                self.has_taken = true;
+                while pin!(consume_budget()).poll(cx).is_ready() {}
+            }
+            pin!(&mut self.stream).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Greedy {
+        fn poll_write(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            octets: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            pin!(&mut self.stream).poll_write(cx, octets)
+        }
+
+        fn poll_flush(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            pin!(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            pin!(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_alarm_is_set_however_much_was_done_in_that_turn() {
+        let limits = HttpLimits {
+            head: Duration::from_millis(200),
+            ..HttpLimits::default()
+        };
+        let source = Arc::new(Arc::new(Script::default()));
+        let responder = Responder::new(Policy::default(), Signers::new(), source);
+        let metrics = Arc::new(Metrics::new());
+        let off = AccessPolicy::Off;
+        let service = Service::new("/", limits, off, Arc::new(responder), metrics);
+        let table = Connections::new(1);
+        let now = std::time::Instant::now();
+        let Admission::Admitted { connection, .. } = table.admit(table.listener(), now) else {
+            panic!("refused");
+        };
+        let serving = Serving {
+            service: Arc::new(service),
+            connection,
+            client: ([127, 0, 0, 1], 1).into(),
+            tls: None,
+        };
+        let (stream, _silent) = duplex(64);
+        let stream = Greedy {
+            stream,
+            has_taken: false,
+        };
+        let ended = timeout(Duration::from_secs(10), serving.http(stream)).await;
+        assert!(ended.is_ok(), "a silent client was never left");
+    }
+}
