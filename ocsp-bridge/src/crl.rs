@@ -132,9 +132,21 @@ impl Crls {
     }
 
     /// What keeps CRLs from being served, or the next ones from being signed.
+    /// What every bridge meets alike is a [remark](Self::remarks).
     pub fn problems(&self, now: UnixTime) -> Vec<String> {
-        self.issuers
-            .iter()
+        let here = |issuer: &CrlIssuer| !issuer.is_hindered_everywhere(now);
+        self.told(now, here)
+    }
+
+    /// Which CRLs are not served for a reason that every bridge meets alike, and that keeps nobody from OCSP: their CA is
+    /// not recorded yet, or has more revoked certificates than are allowed.
+    pub fn remarks(&self, now: UnixTime) -> Vec<String> {
+        self.told(now, |issuer| issuer.is_hindered_everywhere(now))
+    }
+
+    fn told(&self, now: UnixTime, of: impl Fn(&CrlIssuer) -> bool) -> Vec<String> {
+        let issuers = self.issuers.iter().filter(|issuer| of(issuer));
+        issuers
             .filter_map(|issuer| {
                 let why = issuer.problem(now)?;
                 Some(format!("CRL of {}: {why}", issuer.name()))

@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::responder::Responder;
 
 pub use self::access::AccessPolicy;
-pub use self::operations::{Exposition, Readiness, serve_operations};
+pub use self::operations::{Exposition, Readiness, Ready, serve_operations};
 pub use self::tls::{Tls, TlsError, TlsIdentity};
 
 /// What a client may take of the server. The defaults suit a responder for some thousand gateways.

@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{until, wall_clock};
 use crate::crl::Crls;
-use crate::http::{Readiness, TlsIdentity};
+use crate::http::{Readiness, Ready, TlsIdentity};
 use crate::ledger::LedgerSource;
 use crate::metrics::Metrics;
 use crate::responder::Responder;
@@ -60,7 +60,8 @@ pub(super) fn readiness(
         let signers = responder.signer_problems(wall_clock());
         problems.extend(signers.iter().map(ToString::to_string));
         problems.extend(crls.problems(wall_clock()));
-        problems
+        let remarks = crls.remarks(wall_clock());
+        Ready { problems, remarks }
     })
 }
 

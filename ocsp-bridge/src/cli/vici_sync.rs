@@ -77,7 +77,7 @@ async fn serve(args: &ViciSyncArgs, config: &Config) -> Result<(), String> {
         tracing::info!(%address, "metrics, health and readiness listening");
         let (shown, asked) = (Arc::clone(&metrics), Arc::clone(&metrics));
         let never = core::future::pending();
-        let readiness = Arc::new(move || asked.problems());
+        let readiness = Arc::new(move || asked.problems().into());
         serve_operations(listener, Arc::new(move || shown.text()), readiness, never).await;
     };
     tokio::select! {

@@ -8,7 +8,7 @@ use ocsp::UnixTime;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::issuer::CrlIssuer;
+use super::issuer::{CrlIssuer, Fault};
 use super::nodes::page;
 use super::revocations::PageError;
 
@@ -50,7 +50,7 @@ enum Failure {
 
 /// Reads pages until everything is known.
 async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
-    let mut last = String::new();
+    let mut last = (String::new(), Fault::Here);
     let first = nodes.preferred();
     for node in first..first + nodes.count() {
         loop {
@@ -58,7 +58,10 @@ async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
             let page = match page(nodes, node, issuer.id(), after).await {
                 Ok(page) => page,
                 Err(error) => {
-                    last = error;
+                    // What the ledger holds says more than who is away.
+                    if last.1 == Fault::Here {
+                        last.0 = error;
+                    }
                     break;
                 }
             };
@@ -69,11 +72,15 @@ async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
                 Ok(Ok(())) if is_complete => return Ok(()),
                 Ok(Ok(())) => {}
                 Ok(Err(error @ PageError::TooMany(_))) => {
-                    tell(issuer, error.to_string());
+                    let fault = Fault::of(&error, issuer.newest().is_some());
+                    tell(issuer, error.to_string(), fault);
                     return Err(Failure::TooMany);
                 }
                 Ok(Err(error)) => {
-                    last = format!("{}: {error}", nodes.name(node));
+                    if last.1 == Fault::Here {
+                        let fault = Fault::of(&error, issuer.newest().is_some());
+                        last = (format!("{}: {error}", nodes.name(node)), fault);
+                    }
                     break;
                 }
                 Err(_) => return Err(Failure::Node),
@@ -81,7 +88,8 @@ async fn read(issuer: &Arc<CrlIssuer>, nodes: &Nodes) -> Result<(), Failure> {
         }
         nodes.prefer(node + 1);
     }
-    tell(issuer, last);
+    let (problem, fault) = last;
+    tell(issuer, problem, fault);
     Err(Failure::Node)
 }
 
@@ -104,8 +112,8 @@ async fn issue(issuer: &Arc<CrlIssuer>) -> bool {
     }
 }
 
-fn tell(issuer: &CrlIssuer, problem: String) {
-    if issuer.note(problem.clone()) {
+fn tell(issuer: &CrlIssuer, problem: String, fault: Fault) {
+    if issuer.note(problem.clone(), fault) {
         tracing::warn!(issuer = issuer.name(), problem, "no new CRL can be issued");
     }
 }

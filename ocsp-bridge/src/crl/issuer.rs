@@ -45,10 +45,34 @@ struct Standing {
     complete: Option<(Instant, UnixTime)>,
     /// What is wrong with the node's answers.
     problem: Option<String>,
+    /// And where that lies.
+    fault: Fault,
     /// What kept the CRL that was due last from being signed.
     unsigned: Option<String>,
     /// How long the last full CRL took to make.
     took: Duration,
+}
+
+/// Where it lies that pages cannot be taken in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// With this bridge, or the nodes that it asks: another bridge may do better.
+    #[default]
+    Here,
+    /// With what the ledger holds, or with the configuration: every bridge meets it, and OCSP does not.
+    Everywhere,
+}
+
+impl Fault {
+    /// Of a page that is refused, where a CRL was issued before or not: records do not vanish, so that an issuer which
+    /// is not recorded any more is a node's fault.
+    pub(crate) fn of(error: &PageError, was_issued: bool) -> Self {
+        match error {
+            PageError::TooMany(_) => Self::Everywhere,
+            PageError::NotServed if !was_issued => Self::Everywhere,
+            _ => Self::Here,
+        }
+    }
 }
 
 /// What a CRL consists of, apart from who signs it.
@@ -190,15 +214,17 @@ impl CrlIssuer {
             let mut standing = self.standing();
             standing.complete = Some((Instant::now(), UnixTime(page.block_time.seconds())));
             standing.problem = None;
+            standing.fault = Fault::Here;
         }
         Ok(())
     }
 
     /// Notes what keeps pages from being taken in. Tells whether that is news.
-    pub(crate) fn note(&self, problem: String) -> bool {
+    pub(crate) fn note(&self, problem: String, fault: Fault) -> bool {
         let mut standing = self.standing();
         let is_news = standing.problem.as_ref() != Some(&problem);
         standing.problem = Some(problem);
+        standing.fault = fault;
         is_news
     }
 
@@ -399,6 +425,11 @@ impl CrlIssuer {
             Ok(_) => self.signer().problem(),
             Err(error) => Some(error.to_string()),
         }
+    }
+
+    /// Whether there is no CRL for a reason that every bridge meets, and that keeps nobody from OCSP.
+    pub(crate) fn is_hindered_everywhere(&self, now: UnixTime) -> bool {
+        self.full(now).is_err() && self.standing().fault == Fault::Everywhere
     }
 
     /// How long the last full CRL took to make.

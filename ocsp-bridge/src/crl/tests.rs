@@ -24,9 +24,12 @@ use x509_cert::ext::pkix::{
     CrlReason, SubjectKeyIdentifier,
 };
 
+use super::issuer::Fault;
 use super::revocations::{PageError, Revocations};
 use super::schedule::EXPIRED_KEPT;
-use super::{Crl, CrlIssuer, CrlNumber, CrlPolicy, CrlSigner, CrlSignerError, CrlUnavailable};
+use super::{
+    Crl, CrlIssuer, CrlNumber, CrlPolicy, CrlSigner, CrlSignerError, CrlUnavailable, Crls,
+};
 use crate::fixture::{Authority, NOW, params, self_signed};
 use crate::signer::SignerError;
 
@@ -332,7 +335,7 @@ fn a_crl_that_ran_out_is_not_served_and_without_the_ledger_no_newer_one_is_issue
     let crl = issuer.issue(NOW).unwrap().unwrap();
     let end = crl.next_update();
     assert_eq!(issuer.full(UnixTime(end.0 - 1)), Ok(Arc::clone(&crl)));
-    issuer.note("node: down".to_owned());
+    issuer.note("node: down".to_owned(), Fault::Here);
     assert!(matches!(issuer.full(end), Err(CrlUnavailable::Stale(_))));
     assert!(issuer.problem(end).unwrap().contains("run out"));
     // The octets go with it.
@@ -358,6 +361,31 @@ fn a_crl_that_ran_out_is_not_served_and_without_the_ledger_no_newer_one_is_issue
             .unwrap(),
         None
     );
+}
+
+#[test]
+fn what_every_bridge_meets_alike_is_a_remark() {
+    let issuer = issuer_of(&Authority::new("CA"), policy());
+    let crls = Crls::new(vec![Arc::clone(&issuer)]).unwrap();
+    let told = || (crls.problems(NOW).len(), crls.remarks(NOW).len());
+    assert_eq!(told(), (1, 0), "it is being read");
+    let note = |error: PageError| {
+        let fault = Fault::of(&error, issuer.newest().is_some());
+        issuer.note(error.to_string(), fault);
+        told()
+    };
+    assert_eq!(note(PageError::NotServed), (0, 1));
+    assert!(crls.remarks(NOW)[0].contains("not recorded"));
+    assert_eq!(note(PageError::Malformed("")), (1, 0));
+    assert_eq!(note(PageError::TooMany(4)), (0, 1));
+    take(&issuer, &Model::default(), NOW);
+    assert_eq!(told(), (1, 0), "it is being made");
+    let end = issuer.issue(NOW).unwrap().unwrap().next_update();
+    assert_eq!(note(PageError::TooMany(4)), (0, 0), "one is there");
+    assert_eq!(crls.remarks(end).len(), 1);
+    // It was recorded: no record vanishes.
+    note(PageError::NotServed);
+    assert_eq!((crls.problems(end).len(), crls.remarks(end).len()), (1, 0));
 }
 
 #[test]

@@ -24,8 +24,26 @@ use super::respond::{Body, plain, typed};
 /// Gives the text that Prometheus reads.
 pub type Exposition = Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>;
 
-/// Says what keeps the responder from giving trustworthy answers; nothing when it is ready.
-pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Says whether it is ready.
+pub type Readiness = Arc<dyn Fn() -> Ready + Send + Sync>;
+
+/// What `/ready` tells.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Ready {
+    /// What keeps the responder from giving trustworthy answers; nothing when it is ready.
+    pub problems: Vec<String>,
+    /// What else somebody should look into: no reason to ask another responder.
+    pub remarks: Vec<String>,
+}
+
+impl From<Vec<String>> for Ready {
+    fn from(problems: Vec<String>) -> Self {
+        Self {
+            problems,
+            remarks: Vec::new(),
+        }
+    }
+}
 
 /// Serves `GET /metrics`, `GET /health` and `GET /ready` until `shutdown`.
 ///
@@ -112,20 +130,18 @@ fn answer(
         },
         "/health" => plain(StatusCode::OK, "ok\n"),
         "/ready" => {
-            let problems = readiness();
-            if problems.is_empty() {
-                return plain(StatusCode::OK, "ready\n");
-            }
-            let mut text = String::from("not ready\n");
-            for problem in problems {
-                text.push_str(&problem);
+            let Ready { problems, remarks } = readiness();
+            let (status, word) = if problems.is_empty() {
+                (StatusCode::OK, "ready\n")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+            };
+            let mut text = word.to_owned();
+            for line in problems.iter().chain(&remarks) {
+                text.push_str(line);
                 text.push('\n');
             }
-            typed(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain; charset=utf-8",
-                Bytes::from(text),
-            )
+            typed(status, "text/plain; charset=utf-8", Bytes::from(text))
         }
         _ => plain(
             StatusCode::NOT_FOUND,
@@ -165,7 +181,10 @@ mod tests {
             Duration::from_secs(2),
             listener,
             Arc::new(move || Ok(text.clone())),
-            Arc::new(Vec::new),
+            Arc::new(|| Ready {
+                problems: Vec::new(),
+                remarks: vec!["no CRL".to_owned()],
+            }),
             pending(),
         ));
         let mut idle = Vec::new();
@@ -189,6 +208,14 @@ mod tests {
         assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
         assert!(reply.contains("connection: close\r\n"), "{reply}");
         assert!(reply.ends_with("\r\n\r\nok\n"), "{reply}");
+        // A remark is told, and is no reason to ask elsewhere.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+        assert!(reply.ends_with("\r\n\r\nready\nno CRL\n"), "{reply}");
         drop(idle);
         serving.abort();
     }
