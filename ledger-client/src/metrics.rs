@@ -59,6 +59,98 @@ pub struct Metrics {
     pub stream_up: bool,
 }
 
+impl Metrics {
+    /// What an operator watches, for a metrics endpoint: counters by name, with a line of help.
+    #[must_use]
+    pub const fn counters(&self) -> [(&'static str, &'static str, u64); 13] {
+        [
+            (
+                "ledger_cache_hits",
+                "Statuses answered from the cache",
+                self.hits,
+            ),
+            (
+                "ledger_cache_misses",
+                "Statuses that the cache did not have",
+                self.misses,
+            ),
+            ("ledger_inquiries", "Inquiries begun", self.inquiries),
+            (
+                "ledger_attempt_failures",
+                "Requests to ledger nodes that failed",
+                self.attempt_failures,
+            ),
+            (
+                "ledger_unavailable",
+                "Inquiries that ended without an answer",
+                self.unavailable,
+            ),
+            (
+                "ledger_overloaded",
+                "Inquiries refused since too many were under way",
+                self.overloaded,
+            ),
+            (
+                "ledger_stale",
+                "Answers served past their time under the stale grace",
+                self.stale,
+            ),
+            (
+                "ledger_undone",
+                "Answers and events refused that would have undone a revocation: look at the node that gave them",
+                self.undone,
+            ),
+            (
+                "ledger_behind",
+                "Answers refused since something newer was known: a node that lags",
+                self.behind,
+            ),
+            (
+                "ledger_wrong_chain",
+                "Answers and streams refused since they are of another ledger: look at the configured nodes",
+                self.wrong_chain,
+            ),
+            (
+                "ledger_events",
+                "Status changes taken from the event stream",
+                self.events,
+            ),
+            (
+                "ledger_stream_cuts",
+                "Event streams that broke or could not be opened",
+                self.stream_cuts,
+            ),
+            (
+                "ledger_resynchronisations",
+                "Times that everything cached was dropped because changes were missed",
+                self.resynchronisations,
+            ),
+        ]
+    }
+
+    /// The same of gauges.
+    #[must_use]
+    pub fn gauges(&self) -> [(&'static str, &'static str, u64); 3] {
+        [
+            (
+                "ledger_cache_entries",
+                "Certificates remembered",
+                self.entries,
+            ),
+            (
+                "ledger_stream_height",
+                "The height up to which the event stream was followed",
+                self.stream_height,
+            ),
+            (
+                "ledger_stream_up",
+                "Whether the event stream is up",
+                u64::from(self.stream_up),
+            ),
+        ]
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -127,5 +219,47 @@ impl Counters {
             stream_up: self.stream_up.load(Ordering::Relaxed),
             ..Metrics::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_its_own_name_and_value() {
+        let metrics = Metrics {
+            undone: 3,
+            wrong_chain: 4,
+            behind: 5,
+            resynchronisations: 6,
+            stream_height: 7,
+            stream_up: true,
+            ..Metrics::default()
+        };
+        let shown: Vec<_> = metrics
+            .counters()
+            .into_iter()
+            .chain(metrics.gauges())
+            .collect();
+        for (name, value) in [
+            ("ledger_undone", 3),
+            ("ledger_wrong_chain", 4),
+            ("ledger_behind", 5),
+            ("ledger_resynchronisations", 6),
+            ("ledger_stream_height", 7),
+            ("ledger_stream_up", 1),
+            ("ledger_cache_hits", 0),
+        ] {
+            let found: Vec<_> = shown.iter().filter(|one| one.0 == name).collect();
+            assert!(
+                matches!(found[..], [one] if one.2 == value),
+                "{name}: {found:?}"
+            );
+        }
+        let mut names: Vec<_> = shown.iter().map(|one| one.0).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), shown.len());
     }
 }

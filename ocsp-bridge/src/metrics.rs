@@ -416,49 +416,7 @@ pub(crate) struct LedgerCollector {
 impl Collector for LedgerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let metrics = self.client.metrics();
-        for (name, help, value) in [
-            (
-                "ledger_cache_hits",
-                "Statuses answered from the cache",
-                metrics.hits,
-            ),
-            (
-                "ledger_cache_misses",
-                "Statuses that the cache did not have",
-                metrics.misses,
-            ),
-            ("ledger_inquiries", "Inquiries begun", metrics.inquiries),
-            (
-                "ledger_attempt_failures",
-                "Requests to ledger nodes that failed",
-                metrics.attempt_failures,
-            ),
-            (
-                "ledger_unavailable",
-                "Inquiries that ended without an answer",
-                metrics.unavailable,
-            ),
-            (
-                "ledger_overloaded",
-                "Inquiries refused since too many were under way",
-                metrics.overloaded,
-            ),
-            (
-                "ledger_events",
-                "Status changes taken from the event stream",
-                metrics.events,
-            ),
-            (
-                "ledger_stream_cuts",
-                "Event streams that broke or could not be opened",
-                metrics.stream_cuts,
-            ),
-            (
-                "ledger_resynchronisations",
-                "Times that everything cached was dropped because changes were missed",
-                metrics.resynchronisations,
-            ),
-        ] {
+        for (name, help, value) in metrics.counters() {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(
                 name,
@@ -467,23 +425,7 @@ impl Collector for LedgerCollector {
                 counter.metric_type(),
             )?)?;
         }
-        for (name, help, value) in [
-            (
-                "ledger_cache_entries",
-                "Certificates remembered",
-                metrics.entries,
-            ),
-            (
-                "ledger_stream_height",
-                "The height up to which the event stream was followed",
-                metrics.stream_height,
-            ),
-            (
-                "ledger_stream_up",
-                "Whether the event stream is up",
-                u64::from(metrics.stream_up),
-            ),
-        ] {
+        for (name, help, value) in metrics.gauges() {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
