@@ -158,7 +158,11 @@ impl Bridge {
                 }
             });
         }
-        tasks.spawn(upkeep::watch_expiry(Arc::clone(&responder), stopped));
+        tasks.spawn(upkeep::watch_expiry(
+            Arc::clone(&responder),
+            Arc::clone(&crls),
+            stopped,
+        ));
         Ok(Self {
             addresses,
             metrics_address,

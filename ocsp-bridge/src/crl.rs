@@ -106,6 +106,12 @@ impl Crls {
         self.by_key.get(key_hash)
     }
 
+    /// The time at which the first of the signers, or of the CAs they sign for, expires.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<UnixTime> {
+        self.iter().map(|issuer| issuer.signer().not_after()).min()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<CrlIssuer>> {
         self.issuers.iter()

@@ -104,11 +104,16 @@ pub(super) async fn check_keys(
     }
 }
 
-/// Says in the log, now and each day, that a signer comes to its end; each minute once it has.
-pub(super) async fn watch_expiry(responder: Arc<Responder>, stopped: watch::Receiver<bool>) {
+/// Says in the log, now and each day, that a signer comes to its end, be it of OCSP responses or of CRLs; each minute once
+/// it has.
+pub(super) async fn watch_expiry(
+    responder: Arc<Responder>,
+    crls: Arc<Crls>,
+    stopped: watch::Receiver<bool>,
+) {
     let mut ticks = interval(EXPIRY_TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warned = None;
+    let mut warned = [None; 2];
     let stopped = until(stopped);
     tokio::pin!(stopped);
     loop {
@@ -116,23 +121,33 @@ pub(super) async fn watch_expiry(responder: Arc<Responder>, stopped: watch::Rece
             () = stopped.as_mut() => return,
             _ = ticks.tick() => {}
         }
-        let now = wall_clock();
-        let Some(not_after) = responder.first_expiry() else {
-            continue;
-        };
-        if now > not_after {
-            tracing::error!(
-                not_after = not_after.0,
-                "a signer certificate has expired, nothing is signed with it: renew it and send SIGHUP"
-            );
-        } else if is_due(now, not_after, warned) {
-            warned = Some(now);
-            tracing::warn!(
-                not_after = not_after.0,
-                days = now.until(not_after).as_secs() / 86_400,
-                "a signer certificate expires soon: renew it and send SIGHUP"
-            );
+        let ends = [
+            ("OCSP responses", responder.first_expiry()),
+            ("CRLs", crls.first_expiry()),
+        ];
+        for ((signs, not_after), warned) in ends.into_iter().zip(&mut warned) {
+            if let Some(not_after) = not_after {
+                tell_expiry(signs, wall_clock(), not_after, warned);
+            }
         }
+    }
+}
+
+fn tell_expiry(signs: &str, now: UnixTime, not_after: UnixTime, warned: &mut Option<UnixTime>) {
+    if now > not_after {
+        tracing::error!(
+            signs,
+            not_after = not_after.0,
+            "a signer certificate has expired, nothing is signed with it: renew it and send SIGHUP"
+        );
+    } else if is_due(now, not_after, *warned) {
+        *warned = Some(now);
+        tracing::warn!(
+            signs,
+            not_after = not_after.0,
+            days = now.until(not_after).as_secs() / 86_400,
+            "a signer certificate expires soon: renew it and send SIGHUP"
+        );
     }
 }
 

@@ -389,6 +389,22 @@ fn what_every_bridge_meets_alike_is_a_remark() {
 }
 
 #[test]
+fn the_first_signer_to_expire_is_told() {
+    assert_eq!(Crls::default().first_expiry(), None);
+    let (early, late) = (Authority::new("Early"), Authority::new("Late"));
+    let mut params = params("Early");
+    params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    params.not_after = rcgen::date_time_ymd(2026, 8, 2);
+    let (key, certificate) = early.issue(&PKCS_ECDSA_P256_SHA256, params);
+    let signer = CrlSigner::from_pkcs8(NOW, &early.certificate, &certificate, &key).unwrap();
+    let end = signer.not_after();
+    let brief = CrlIssuer::new(policy(), signer, None, Duration::from_secs(30));
+    let crls = Crls::new(vec![issuer_of(&late, policy()), Arc::new(brief)]).unwrap();
+    assert_eq!(crls.first_expiry(), Some(end));
+    assert!(end < issuer_of(&late, policy()).signer().not_after());
+}
+
+#[test]
 fn expired_certificates_stay_for_a_while_and_leave() {
     let authority = Authority::new("CA");
     let issuer = issuer_of(&authority, policy());
